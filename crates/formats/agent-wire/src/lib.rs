@@ -1,1 +1,74 @@
-//! (being written)
+//! The messages between server and agent, version 1, and the exact byte strings that either side signs.
+//!
+//! It decides how the conversation is written down: JSON frames on one WebSocket, first a handshake that proves both
+//! sides, then messages with ids that are acknowledged after they are durable. It deliberately does not know how keys
+//! are kept or signatures are made, what a job does, or when anything is sent.
+//!
+//! The conversation:
+//!
+//! ```text
+//! agent                                             server
+//!   Hello{nonce, Register|Connect}           ->
+//!                                            <-  Challenge{identity key, nonce, epoch, signature}
+//!   Register{node key, facts, proof}         ->                        (first time)
+//!                                            <-  Registered{node id, job key, signature}
+//!   Prove{signature, facts}                  ->                        (every other time)
+//!                                            <-  Welcome{epoch, heartbeat}
+//!   Message{id, ...}                         ->
+//!                                            <-  Acknowledged{id} | InventoryWanted | Order{signed} ...
+//! ```
+//!
+//! The activation code is never sent: it is `SECRET.FINGERPRINT`, where the fingerprint names the server's identity
+//! key, and the secret makes a proof that binds the node's new key. So nothing is trusted on first use, whoever
+//! listens on the port.
+
+mod activation_code;
+mod bytes;
+mod handshake;
+mod order;
+mod report;
+mod session;
+
+pub use activation_code::{ActivationCode, ActivationCodeError};
+pub use bytes::{Bytes32, Bytes64, BytesError};
+pub use handshake::{
+    FromServerHandshake, Hello, HostFacts, Purpose, Refusal, RefusalCode, ToServerHandshake, challenge_text,
+    connect_text, register_proof_text, registered_text,
+};
+pub use order::{Job, Order, OrderBody, PatchStep, SignedOrder, Step, StepAction, order_text};
+pub use report::{InventoryReport, JobReport, OfferedVersion, PatchRunReport, StepReport, StepStatus};
+pub use session::{FromServer, ToServer, ToServerBody};
+
+/// The newest version of this protocol that this code speaks.
+pub const PROTOCOL_MAX: u16 = 1;
+/// The oldest version of this protocol that this code speaks.
+pub const PROTOCOL_MIN: u16 = 1;
+/// The largest frame either side accepts, in bytes after decompression.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+/// The largest frame on the wire, in bytes; larger messages are compressed with zstd into a binary frame.
+pub const WIRE_BYTES_MAX: usize = 1 << 20;
+/// Text frames from this size on are sent compressed, as binary frames.
+pub const COMPRESS_FROM_BYTES: usize = 4 << 10;
+/// Where the server listens for agents.
+pub const AGENT_PATH: &str = "/agent/v1";
+
+/// A frame that is not a message of this protocol.
+#[derive(Debug, thiserror::Error)]
+#[error("not a message of the agent protocol: {0}")]
+pub struct WireError(#[from] serde_json::Error);
+
+/// Writes a message as a JSON text.
+///
+/// # Errors
+/// When a value cannot be written as JSON, which no message of this crate causes.
+pub fn write<T: serde::Serialize>(message: &T) -> Result<String, WireError> {
+    Ok(serde_json::to_string(message)?)
+}
+
+/// Reads a message from a JSON text. Unknown fields are ignored, so that a newer peer may say more.
+///
+/// # Errors
+/// When the text is not such a message.
+pub fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, WireError> {
+    Ok(serde_json::from_str(text)?)
+}

@@ -1,0 +1,88 @@
+//! The session: frames after the handshake.
+
+use crate::{HostFacts, InventoryReport, JobReport, PatchRunReport, SignedOrder};
+use identifiers::{JobId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A message of the agent. The agent keeps it in its spool until the server has acknowledged its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToServer {
+    /// Counts up in each agent's spool; 0 for messages that are not kept (heartbeats) and not acknowledged.
+    pub id: u64,
+    /// The message.
+    #[serde(flatten)]
+    pub body: ToServerBody,
+}
+
+/// What the agent says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ToServerBody {
+    /// It is there.
+    Heartbeat {
+        /// The current boot.
+        boot_id: String,
+    },
+    /// The host is not what it was at the handshake.
+    Facts(HostFacts),
+    /// The job is written down and will be run.
+    JobAccepted {
+        /// Which one.
+        job_id: JobId,
+    },
+    /// The job will not be run.
+    JobRefused {
+        /// Which one.
+        job_id: JobId,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// A step begins.
+    StepStarted {
+        /// Of which job.
+        job_id: JobId,
+        /// Which step.
+        step: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The job is over.
+    JobFinished(JobReport),
+    /// A scan or an installation found this.
+    PatchRun(Box<PatchRunReport>),
+    /// What is installed.
+    Inventory(Box<InventoryReport>),
+    /// An order that was not obeyed because something is wrong with it (signature, node, expiry, incarnation).
+    OrderRefused {
+        /// What was wrong, as a sentence.
+        reason: String,
+        /// The job it named, if that much could be read.
+        job_id: Option<JobId>,
+    },
+    /// A kind of a newer agent.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A message of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FromServer {
+    /// The message with this id is durable; the agent may forget it.
+    Acknowledged {
+        /// The message's id.
+        id: u64,
+    },
+    /// The message with this id is of a kind this server does not know; the agent may forget it.
+    Unsupported {
+        /// The message's id.
+        id: u64,
+    },
+    /// An order.
+    Order(SignedOrder),
+    /// The server lacks the inventory a delta builds on: send all of it.
+    InventoryWanted,
+    /// A kind of a newer server.
+    #[serde(other)]
+    Unknown,
+}
