@@ -29,6 +29,23 @@ impl Aggregate {
 #[serde(transparent)]
 pub struct Revision(pub i64);
 
+/// A row as it was read, with the revision that its aggregate had then.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Versioned<T> {
+    /// The revision of the row's aggregate.
+    pub revision: Revision,
+    /// The row.
+    pub row: T,
+}
+
+impl<T> Versioned<T> {
+    /// A row at a revision.
+    #[must_use]
+    pub fn new(revision: Revision, row: T) -> Self {
+        Self { revision, row }
+    }
+}
+
 /// Who did what to what, kept for ever beside the change itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {

@@ -1,1 +1,26 @@
-//! (being written)
+//! Managed nodes, activations and tags: who may join, who is there, and how each is found.
+//!
+//! It decides whether an activation still admits a node, whether a silent node counts as lost, what a tag may look
+//! like, and which nodes a filter means. It deliberately does not know how a code is hashed or compared, how the ping
+//! arrives, what a patch group leads to, or where any of it is kept.
+
+mod activation;
+mod filters;
+mod managed_node;
+mod ping;
+mod refused;
+mod tags;
+mod write;
+
+pub use activation::{
+    Activation, ActivationFilter, ActivationRequest, CodeHash, create_activation, delete_activation, register_node,
+};
+pub use filters::{FilterText, InstanceFilters, NodeView};
+pub use managed_node::{
+    ManagedNode, NodeFacts, NodePublicKey, NodeState, PlatformType, RESOURCE_TYPE, deregister_node, forget_node,
+    record_facts, record_inventory, update_role,
+};
+pub use ping::{Ping, PingStatus, ping_status};
+pub use refused::Refused;
+pub use tags::{ResourceType, TAGS_MAX, TagResource, Tags, add_tags, patch_group_of, read_tags, remove_tags};
+pub use write::{Write, activation_aggregate, node_aggregate, tags_aggregate};

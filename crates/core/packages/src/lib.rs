@@ -10,4 +10,4 @@ mod offered;
 
 pub use distribution::{Distribution, OperatingSystem};
 pub use inventory::{Inventory, InventoryDelta, InstalledPackage, InstallState, PackageKey};
-pub use offered::{Archive, AvailableUpdate, NotTaken};
+pub use offered::{Archive, AvailableUpdate, HostPackage, NotTaken};

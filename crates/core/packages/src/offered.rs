@@ -1,3 +1,4 @@
+use crate::InstalledPackage;
 use serde::{Deserialize, Serialize};
 
 /// A package archive as its Release file names it (deb822, "Release files" in the Debian repository format).
@@ -47,19 +48,13 @@ pub enum NotTaken {
     },
 }
 
-/// A version newer than the installed one, for one installed package.
+/// A version newer than the installed one of some package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AvailableUpdate {
-    /// The binary package.
-    pub name: String,
-    /// The architecture of the installed package, e.g. `amd64`, `all`.
-    pub architecture: String,
-    /// The version on the host.
-    pub installed_version: String,
     /// The newer version: apt's candidate, or, with [`NotTaken::Pinned`], the newest version that a pin keeps out.
     pub version: String,
-    /// The architecture of the newer version.
-    pub version_architecture: String,
+    /// The architecture of the newer version (`all` packages may become native ones and back).
+    pub architecture: String,
     /// The source package of the newer version.
     pub source: String,
     /// Its `Section`, e.g. `libs`.
@@ -78,4 +73,15 @@ impl AvailableUpdate {
     pub fn is_security(&self) -> bool {
         self.archives.iter().any(Archive::is_security)
     }
+}
+
+/// One installed package together with what the repositories say of it: what `patching` decides about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPackage {
+    /// What is installed.
+    pub installed: InstalledPackage,
+    /// The archives that offer exactly the installed version; empty where none does any more.
+    pub archives: Vec<Archive>,
+    /// A newer version, if one is offered.
+    pub update: Option<AvailableUpdate>,
 }
