@@ -1,0 +1,66 @@
+use crate::shape::Shape;
+use crate::{ssm, sts};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What the generated tables know of one operation.
+#[derive(Debug)]
+pub(crate) struct OperationShape {
+    pub(crate) name: &'static str,
+    pub(crate) errors: &'static [&'static str],
+    pub(crate) input: &'static Shape,
+}
+
+/// An operation of any of the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// Systems Manager: awsJson1.1.
+    Ssm(ssm::Operation),
+    /// Security Token Service: Query.
+    Sts(sts::Operation),
+}
+
+impl Operation {
+    /// The operation's name, e.g. `CreateActivation`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.shape().name
+    }
+
+    /// The service's signing name and action prefix: `ssm` or `sts`.
+    #[must_use]
+    pub fn service(self) -> &'static str {
+        match self {
+            Self::Ssm(_) => ssm::SIGNING_NAME,
+            Self::Sts(_) => sts::SIGNING_NAME,
+        }
+    }
+
+    /// The IAM action, e.g. `ssm:CreateActivation`.
+    #[must_use]
+    pub fn action(self) -> String {
+        format!("{}:{}", self.service(), self.name())
+    }
+
+    /// The names of the errors that the model lists for this operation. Any operation may also give the common ones
+    /// (`ValidationException`, `AccessDeniedException`, `ThrottlingException` and the signature errors).
+    #[must_use]
+    pub fn errors(self) -> &'static [&'static str] {
+        self.shape().errors
+    }
+
+    pub(crate) fn shape(self) -> &'static OperationShape {
+        match self {
+            Self::Ssm(operation) => operation.shape(),
+            Self::Sts(operation) => operation.shape(),
+        }
+    }
+}
+
+/// The input structure of one operation: ties it to its constraints and its output.
+pub trait Input: DeserializeOwned {
+    /// The operation that takes this input.
+    const OPERATION: Operation;
+    /// What the operation answers.
+    type Output: Serialize + Send;
+}

@@ -1,0 +1,13 @@
+//! `cargo xtask check`: what can be said about the code without running it.
+
+use std::path::Path;
+
+use crate::layers;
+use crate::machine::{cargo, run_visibly};
+
+pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    run_visibly(cargo().args(["fmt", "--all", "--check"]).current_dir(root))?;
+    layers::run(root)?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+    run_visibly(cargo().args(lints).current_dir(root))
+}
