@@ -1,6 +1,7 @@
 //! The workspace's own tasks, as `cargo xtask TASK`.
 
 mod check;
+mod codegen;
 mod layers;
 mod machine;
 mod postgres;
@@ -15,8 +16,10 @@ use anyhow::{Context, bail};
 
 const TASKS: &str = "cargo xtask TASK
     check                  formatting, lints, layers, generated code: what needs no machine
+    codegen [--check]      AWS shapes, validation and routes from the service models
     check-layers           the walls of ARCHITECTURE.md
     test [ARGUMENTS]       installs what the tests need, prepares it, and runs them; arguments go to the test runner
+                           (`test -p NAME`: that package alone, with other packages' binaries as they lie)
     with-tools COMMAND...  runs a command in the surroundings that `test` prepares";
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     let (task, rest) = arguments.split_first().context(TASKS)?;
     match task.as_str() {
         "check" => check::run(&root),
+        "codegen" => codegen::run(rest),
         "check-layers" => layers::run(&root),
         "test" => tests_run::test(&root, rest),
         "with-tools" => tests_run::with_tools(&root, rest),

@@ -17,6 +17,9 @@ const BOUND: Duration = Duration::from_secs(120);
 /// What the folders of these servers are called; the owner's process id follows.
 const FOLDER_PREFIX: &str = "careen-postgres-";
 
+/// Less memory than this is left alone: containers often have 64 MiB there, and each test database takes 8.
+const ROOM_BYTES_MIN: u64 = 4 << 30;
+
 /// The superuser inside the server.
 const SUPERUSER: &str = "postgres";
 
@@ -78,7 +81,8 @@ impl Drop for Server {
             // "Fast shutdown" (postgres(1)): without waiting for clients.
             let _ = kill_process(pid, Signal::INT);
         }
-        let ended = wait_until("PostgreSQL to end", Duration::from_secs(20), || matches!(self.child.try_wait(), Ok(Some(_))));
+        let ended =
+            wait_until("PostgreSQL to end", Duration::from_secs(20), || matches!(self.child.try_wait(), Ok(Some(_))));
         if ended.is_err() {
             let _ = self.child.kill();
             let _ = self.child.wait();
@@ -103,7 +107,8 @@ impl User {
     }
 
     fn named(users: &str, name: &str) -> Option<Self> {
-        let mut fields = users.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(name))?;
+        let mut fields =
+            users.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(name))?;
         Some(Self { id: fields.nth(2)?.to_owned(), group: fields.next()?.to_owned() })
     }
 }
@@ -122,7 +127,7 @@ fn as_user(user: Option<&User>, program: &Path) -> Command {
 /// A folder for data and socket, in memory where there is room, owned by the server's user.
 fn new_folder(user: Option<&User>) -> anyhow::Result<PathBuf> {
     let memory = Path::new("/dev/shm");
-    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let place = if room_bytes(memory) >= ROOM_BYTES_MIN { memory.to_owned() } else { std::env::temp_dir() };
     remove_leftovers(&place)?;
     let folder = place.join(format!("{FOLDER_PREFIX}{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
@@ -134,6 +139,11 @@ fn new_folder(user: Option<&User>) -> anyhow::Result<PathBuf> {
         bail!("{} is too long for a socket's folder (unix(7))", folder.display());
     }
     Ok(folder)
+}
+
+/// How much may still be written there; nothing where there is no such place.
+fn room_bytes(place: &Path) -> u64 {
+    rustix::fs::statvfs(place).map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Removes the folders of runs whose process is gone.

@@ -24,12 +24,13 @@ struct Surroundings {
 /// Prepares everything and runs the tests; `arguments` go to nextest, or to `cargo test` where there is none.
 pub(crate) fn test(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     let began = Instant::now();
-    let surroundings = prepare(root)?;
+    let packages = chosen_packages(arguments);
+    let surroundings = prepare(root, packages.as_deref())?;
     let prepared = began.elapsed();
     let mut command = cargo();
     let runner = if program("cargo-nextest").is_some() { ["nextest", "run"].as_slice() } else { &["test"] };
     command.args(runner);
-    if !names_packages(arguments) {
+    if packages.is_none() {
         command.arg("--workspace");
     }
     command.args(arguments).current_dir(root).envs(&surroundings.variables);
@@ -52,17 +53,39 @@ pub(crate) fn test(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
 /// Prepares everything and runs `command` there.
 pub(crate) fn with_tools(root: &Path, command: &[String]) -> anyhow::Result<()> {
     let (program, arguments) = command.split_first().context("cargo xtask with-tools COMMAND...")?;
-    let surroundings = prepare(root)?;
+    let surroundings = prepare(root, Some(&[]))?;
     run_visibly(Command::new(program).args(arguments).envs(&surroundings.variables))
 }
 
-/// Whether the caller has chosen packages.
-fn names_packages(arguments: &[String]) -> bool {
-    let chooses = |argument: &String| argument == "-p" || argument.starts_with("--package") || argument == "--workspace";
-    arguments.iter().any(chooses)
+/// The packages the caller has chosen; none if the choice is the whole workspace.
+fn chosen_packages(arguments: &[String]) -> Option<Vec<String>> {
+    let mut chosen = Vec::new();
+    let mut words = arguments.iter().take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        if word == "-p" || word == "--package" {
+            chosen.extend(words.next().cloned());
+        } else if let Some(name) = word.strip_prefix("--package=").or_else(|| word.strip_prefix("-p")) {
+            chosen.push(name.to_owned());
+        }
+    }
+    (!chosen.is_empty()).then_some(chosen)
 }
 
-fn prepare(root: &Path) -> anyhow::Result<Surroundings> {
+/// Builds what tests start: all of it, or for chosen packages these and the lab's own program. Binaries of packages
+/// that were not chosen are then used as they lie.
+fn build(root: &Path, packages: Option<&[String]>) -> anyhow::Result<()> {
+    let mut command = cargo();
+    command.arg("build").current_dir(root);
+    match packages {
+        None => command.arg("--workspace"),
+        Some(packages) => {
+            command.args(["--package", "testkit"]).args(packages.iter().map(|name| format!("--package={name}")))
+        }
+    };
+    run_visibly(&mut command)
+}
+
+fn prepare(root: &Path, packages: Option<&[String]>) -> anyhow::Result<Surroundings> {
     let mut absent = Vec::new();
     let mut variables: BTreeMap<&'static str, OsString> = BTreeMap::new();
     match terraform::find() {
@@ -87,7 +110,7 @@ fn prepare(root: &Path) -> anyhow::Result<Surroundings> {
     let postgres = timed("PostgreSQL", Server::start)?;
     variables.insert("CAREEN_TEST_POSTGRES_URL", postgres.url.clone().into());
     let base = if is_root() { Some(timed("Debian root", prepare_base_root)?) } else { None };
-    timed("build", || run_visibly(cargo().args(["build", "--workspace"]).current_dir(root)))?;
+    timed("build", || build(root, packages))?;
     if let Some(base) = base {
         let roots = timed("frozen packages", || prepare_frozen_layer(&base))?;
         variables.insert("CAREEN_TEST_ROOT_BOOKWORM", roots.base.into());
@@ -118,8 +141,8 @@ mod tests {
     #[test]
     fn a_choice_of_packages_is_the_callers() {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert!(names_packages(&words(&["-p", "store"])));
-        assert!(names_packages(&words(&["--package=store"])));
-        assert!(!names_packages(&words(&["--no-fail-fast", "a_test"])));
+        assert_eq!(chosen_packages(&words(&["-p", "store", "--package=api"])), Some(words(&["store", "api"])));
+        assert_eq!(chosen_packages(&words(&["-pstore"])), Some(words(&["store"])));
+        assert_eq!(chosen_packages(&words(&["--no-fail-fast", "a_test", "--", "-p", "x"])), None);
     }
 }

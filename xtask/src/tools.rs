@@ -35,7 +35,12 @@ struct Need {
 
 const NEEDS: [Need; 7] = [
     Need { package: "postgresql", probe: Probe::Postgres, reason: "the store's second database", lab: false },
-    Need { package: "python3-venv", probe: Probe::PythonEnvironments, reason: "the AWS CLI's surroundings", lab: false },
+    Need {
+        package: "python3-venv",
+        probe: Probe::PythonEnvironments,
+        reason: "the AWS CLI's surroundings",
+        lab: false,
+    },
     Need { package: "gnupg", probe: Probe::Program("gpg"), reason: "signed repositories made in tests", lab: false },
     Need { package: "mmdebstrap", probe: Probe::Program("mmdebstrap"), reason: "the lab's Debian root", lab: true },
     Need { package: "iproute2", probe: Probe::Program("ip"), reason: "the lab's switch and cables", lab: true },
@@ -133,7 +138,8 @@ pub(crate) fn aws_cli(target: &Path) -> anyhow::Result<PathBuf> {
     let aws = folder.join("bin/aws");
     // Written last: a half-made environment has none, one of another version another.
     let stamp = folder.join("stamp");
-    if fs::read_to_string(&stamp).is_ok_and(|made| made == AWS_CLI) && succeeds(&aws.to_string_lossy(), &["--version"]) {
+    if fs::read_to_string(&stamp).is_ok_and(|made| made == AWS_CLI) && succeeds(&aws.to_string_lossy(), &["--version"])
+    {
         return Ok(aws);
     }
     if folder.exists() {

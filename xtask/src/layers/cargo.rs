@@ -129,7 +129,12 @@ pub(super) fn tree(root: &Path, names: &[&str]) -> anyhow::Result<BTreeSet<Strin
         command.args(["--package", name]);
     }
     let output = run_bounded(command.current_dir(root), BOUND)?.expect_success("cargo tree")?;
-    Ok(output.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    Ok(output
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// The cargo that runs this program, or the one on the path.

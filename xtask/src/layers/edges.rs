@@ -8,7 +8,7 @@ use super::table::{Row, Wing};
 const OUTSIDE: [&str; 2] = ["testkit", "xtask"];
 
 /// What server and agent agree on must not grow with either: the wire's crate uses these of the workspace alone.
-const AGENT_WIRE: (&str, &[&str]) = ("agent-wire", &["identifiers"]);
+const AGENT_WIRE: (&str, &[&str]) = ("agent-wire", &["identifiers", "packages", "patching"]);
 
 /// Everything about the workspace's own edges that the table does not allow.
 pub(super) fn judge(table: &[Row], members: &[Member]) -> Vec<Breach> {
@@ -67,7 +67,9 @@ fn edge(table: &[Row], member: &Member, used: &str, kind: Kind) -> Option<Breach
     let name = member.name.as_str();
     if used == "testkit" {
         return match kind {
-            Kind::Normal => breach(format!("{name} uses testkit"), "only [dev-dependencies] may: tests use it, no more"),
+            Kind::Normal => {
+                breach(format!("{name} uses testkit"), "only [dev-dependencies] may: tests use it, no more")
+            }
             Kind::Tests => None,
         };
     }
@@ -89,7 +91,7 @@ fn edge(table: &[Row], member: &Member, used: &str, kind: Kind) -> Option<Breach
         Kind::Tests => None,
         Kind::Normal if name == AGENT_WIRE.0 && !AGENT_WIRE.1.contains(&used) => breach(
             format!("{name} uses {used}"),
-            "its messages are its own types; of the workspace it may use identifiers alone",
+            "its messages may carry ids and the core values of packages and patching, nothing else",
         ),
         Kind::Normal if target.wing > own.wing => breach(
             format!("{name} ({}) uses {used} ({}), a higher wing", own.wing.name(), target.wing.name()),
@@ -154,7 +156,10 @@ mod tests {
     fn every_other_edge_is_told() {
         use Kind::{Normal, Tests};
         assert_eq!(said("nodes", &[("store", Normal)]), "nodes (core) uses store (adapters), a higher wing");
-        assert_eq!(said("nodes", &[("packages", Normal)]), "nodes uses packages of its own wing, which its row does not list");
+        assert_eq!(
+            said("nodes", &[("packages", Normal)]),
+            "nodes uses packages of its own wing, which its row does not list"
+        );
         assert_eq!(said("agent-wire", &[("nodes", Normal)]), "agent-wire uses nodes");
         assert_eq!(said("api", &[("testkit", Normal)]), "api uses testkit");
         assert_eq!(said("nodes", &[("store", Tests)]), "the tests of nodes (core) use store (adapters)");

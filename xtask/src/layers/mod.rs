@@ -54,6 +54,8 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     }
     let (crates, edges) = (table.len(), workspace.members.iter().map(|member| member.uses.len()).sum::<usize>());
     let (agent, agent_max) = (agent.len(), trees::AGENT_CRATES_MAX);
-    eprintln!("check-layers: {crates} crates, {edges} edges, the agent's tree has {agent} crates (at most {agent_max})");
+    eprintln!(
+        "check-layers: {crates} crates, {edges} edges, the agent's tree has {agent} crates (at most {agent_max})"
+    );
     Ok(())
 }

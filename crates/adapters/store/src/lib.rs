@@ -1,1 +1,41 @@
-//! (being written)
+//! The database: SQLite, embedded, or PostgreSQL, behind one [`Store`].
+//!
+//! It decides how rows are kept and in which transaction, that [`changes::Changes`] apply only while the revisions they were made on
+//! hold, and the order of events and audit records. It deliberately does not know why anything is written: rows and writes
+//! are the domains' own, and every rule about them is decided there. Nothing is read or written outside a
+//! [`identifiers::Scope`], except where a method says why.
+//!
+//! Reads are named `noun_verb`. A `_get` gives the row, or its absence, with the revision of its aggregate; a `_list` is
+//! paged by the key of the last row.
+
+mod address;
+mod apply;
+mod connection;
+mod error;
+#[cfg(test)]
+mod full_disk_tests;
+mod lock;
+mod migrations;
+mod pings;
+mod statement;
+mod store;
+mod tables;
+mod value;
+mod write;
+mod writer;
+
+pub use address::StoreUrl;
+pub use apply::Applied;
+pub use error::{ApplyError, OpenError, ReadError};
+pub use store::Store;
+pub use tables::commands::{CommandKey, CommandQuery, InvocationKey, InvocationQuery};
+pub use tables::inventory::{InventoryApply, InventoryHead, OfferedVersion, PackageChanged, VersionSeen};
+pub use tables::logs::{AuditEntry, AuditQuery, EventEntry, Order};
+pub use tables::nodes::{ListedNode, NodeQuery};
+pub use tables::patching::{NodePatchSummary, PatchGroupQuery, PatchQuery, PatchStateChanged};
+pub use tables::records::{
+    AccessKeyRow, AccessKeyStatus, IdempotencyRow, ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest,
+};
+pub use write::{InventoryWrite, RecordWrite, Write};
+
+use identifiers::Timestamp;

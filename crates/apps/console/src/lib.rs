@@ -1,1 +1,46 @@
-//! (being written)
+//! The web console: rooms for people, rendered on the server; nothing on any page needs a script.
+//!
+//! It decides how pages look, and which requests may come from a browser's page at all: the host they name, the origin of
+//! forms, the session's cookie and form token. It deliberately does not know what may be done by whom, nor how anything
+//! is stored: it reads through [`control::views`] and acts through [`control::perform`], as the API does.
+
+mod answer;
+mod assets;
+mod guard;
+mod rooms;
+mod session;
+mod view;
+mod visitor;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{get, post},
+};
+use control::Server;
+
+/// The largest form, in bytes.
+const FORM_BYTES_MAX: usize = 16 * 1024;
+
+/// The console's pages, to be nested at `/console`; every link on them begins with that.
+pub fn router(server: Arc<Server>) -> Router {
+    Router::new()
+        .route("/", get(rooms::fleet))
+        .route("/nodes/{node}", get(rooms::node))
+        .route("/nodes/{node}/history", get(rooms::history))
+        .route("/nodes/{node}/patch", post(rooms::patch))
+        .route("/commands", get(rooms::commands))
+        .route("/commands/{command}", get(rooms::command))
+        .route("/commands/{command}/{node}", get(rooms::invocation))
+        .route("/sign-in", get(session::sign_in_page).post(session::sign_in))
+        .route("/sign-out", post(session::sign_out))
+        .route("/assets/console.css", get(assets::css))
+        .fallback(rooms::nowhere)
+        .method_not_allowed_fallback(rooms::wrong_method)
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(middleware::from_fn(guard::guard))
+        .with_state(server)
+}

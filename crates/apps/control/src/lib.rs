@@ -1,1 +1,39 @@
-//! (being written)
+//! The shell around the core. Every operation and reconciler reads the same way: load a snapshot, call a pure decision,
+//! apply the `Changes` it returns, signal.
+//!
+//! It decides nothing of its own. It deliberately does not know how requests arrive (`api`, `console`), how anything is
+//! stored (`store`), or any rule (the core).
+
+pub mod agents;
+mod call;
+mod clock;
+mod commit;
+mod context;
+mod error;
+mod idempotency;
+mod keys;
+mod metrics;
+pub mod operations;
+mod pages;
+mod people;
+mod pings;
+pub mod reconcilers;
+mod server;
+mod sessions;
+pub mod settings;
+mod setup;
+mod snapshot;
+mod tags;
+pub mod views;
+
+pub use call::{Operate, perform, wire_error};
+pub use clock::{Clock, SystemClock};
+pub use context::Context;
+pub use error::Error;
+pub use keys::Keys;
+pub use metrics::Metrics;
+pub use people::{Session, same_secret};
+pub use server::Server;
+pub use settings::Settings;
+pub use setup::{FirstKey, SetupError, set_up};
+pub use snapshot::Member;

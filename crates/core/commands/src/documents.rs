@@ -278,7 +278,8 @@ fn check_steps(steps: &[Step]) -> Result<(), DocumentError> {
         if steps.iter().take(index).any(|earlier| earlier.name == *name) {
             return Err(DocumentError(format!("Step name {name} is used twice.")));
         }
-        if let Some(flow) = ["finallyStep", "onFailure", "onSuccess"].iter().find(|flow| step.inputs.contains_key(**flow))
+        if let Some(flow) =
+            ["finallyStep", "onFailure", "onSuccess"].iter().find(|flow| step.inputs.contains_key(**flow))
         {
             return Err(DocumentError(format!("Step {name}: {flow} is not supported yet.")));
         }
@@ -355,7 +356,8 @@ mod tests {
                 "onFailure",
             ),
             (
-                r#"{"schemaVersion":"2.2","mainSteps":[{"action":"x","name":"a","inputs":{"finallyStep":true}}]}"#.into(),
+                r#"{"schemaVersion":"2.2","mainSteps":[{"action":"x","name":"a","inputs":{"finallyStep":true}}]}"#
+                    .into(),
                 "finallyStep",
             ),
             (
@@ -367,7 +369,9 @@ mod tests {
                 "nested",
             ),
             (
-                format!(r#"{{"schemaVersion":"2.2","parameters":{{"my_name":{{"type":"String"}}}},"mainSteps":[{STEP}]}}"#),
+                format!(
+                    r#"{{"schemaVersion":"2.2","parameters":{{"my_name":{{"type":"String"}}}},"mainSteps":[{STEP}]}}"#
+                ),
                 "my_name",
             ),
             (
@@ -407,10 +411,7 @@ mod tests {
     #[test]
     fn the_hash_is_sha_256_of_the_text() {
         // The empty text's digest is a test vector of FIPS 180-4.
-        assert_eq!(
-            hex(&Sha256::digest(b"")),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(hex(&Sha256::digest(b"")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         let document = read(&format!(r#"{{"schemaVersion":"2.2","mainSteps":[{STEP}]}}"#)).unwrap();
         assert!(document.check_hash(Some(&document.hash.to_uppercase()), Some("Sha256")).is_ok());
         assert!(document.check_hash(None, None).is_ok());

@@ -160,10 +160,7 @@ pub fn check_parameters(document: &Document, given: &GivenParameters) -> Result<
     }
     if let Some(unknown) = given.keys().find(|name| document.parameters.iter().all(|p| p.name != **name)) {
         let shown: String = unknown.chars().take(64).collect();
-        return Err(Refused::InvalidParameters(format!(
-            "Document {} has no parameter '{shown}'.",
-            document.name
-        )));
+        return Err(Refused::InvalidParameters(format!("Document {} has no parameter '{shown}'.", document.name)));
     }
     let mut values = ParameterValues::new();
     for parameter in &document.parameters {

@@ -205,8 +205,8 @@ pub(crate) mod tests {
     #[test]
     fn stories_end_as_they_should() {
         use InvocationEvent::{
-            Accepted, AgentRefused, CancelConfirmed, CancelRequested, DeliveryExpired, DeliveryFailed, Expired, Finished,
-            NodeGone, Restored, Sent, Started, Terminated,
+            Accepted, AgentRefused, CancelConfirmed, CancelRequested, DeliveryExpired, DeliveryFailed, Expired,
+            Finished, NodeGone, Restored, Sent, Started, Terminated,
         };
         for (events, details, status) in [
             (&[][..], "Pending", "Pending"),

@@ -186,9 +186,8 @@ pub fn delete_activation(activation: &Versioned<Activation>, now: Timestamp) -> 
 
 /// Lets a node in by an activation whose code it has shown. `None`: there is no such activation (any more).
 ///
-/// The refusals are one text for every cause that tells a stranger with a wrong code something: whoever holds the code
-/// learns whether it is expired or used up; the caller checks the code first and uses [`Refused::InvalidActivation`]'s
-/// text of `None` for a wrong one.
+/// Whoever holds the code learns whether the activation is expired or used up. A wrong code must tell a stranger nothing, so
+/// the caller compares the code first and passes `None` for a wrong one, just as for an unknown id.
 ///
 /// # Errors
 /// [`Refused::InvalidActivation`] when it is deleted, expired or used up.

@@ -1,0 +1,138 @@
+use crate::ReadError;
+use crate::value::Value;
+use identifiers::Timestamp;
+use serde::de::DeserializeOwned;
+use sqlx::postgres::{PgConnection, PgRow, Postgres};
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
+use sqlx::{Row as _, SqlSafeStr};
+
+/// One connection of either database. Statements are the same text for both; `$1` names a value on both
+/// (SQLite: <https://www.sqlite.org/lang_expr.html#varparam>, read as a number by sqlx).
+pub(crate) enum Connection<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+macro_rules! bound {
+    ($database:ty, $sql:expr, $values:expr) => {{
+        let mut query = sqlx::query::<$database>($sql);
+        for value in $values {
+            query = match value {
+                Value::Int(v) => query.bind(v),
+                Value::Text(v) => query.bind(v),
+                Value::Blob(v) => query.bind(v),
+            };
+        }
+        query
+    }};
+}
+
+impl Connection<'_> {
+    /// Runs a statement; how many rows it changed.
+    pub(crate) async fn execute(&mut self, sql: impl SqlSafeStr, values: Vec<Value>) -> Result<u64, sqlx::Error> {
+        match self {
+            Self::Sqlite(c) => bound!(Sqlite, sql, values).execute(&mut **c).await.map(|done| done.rows_affected()),
+            Self::Postgres(c) => bound!(Postgres, sql, values).execute(&mut **c).await.map(|done| done.rows_affected()),
+        }
+    }
+
+    /// All rows of a query.
+    pub(crate) async fn fetch_all(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        match self {
+            Self::Sqlite(c) => Ok(wrapped(bound!(Sqlite, sql, values).fetch_all(&mut **c).await?, Row::Sqlite)),
+            Self::Postgres(c) => Ok(wrapped(bound!(Postgres, sql, values).fetch_all(&mut **c).await?, Row::Postgres)),
+        }
+    }
+
+    /// The first row of a query.
+    pub(crate) async fn fetch_optional(
+        &mut self,
+        sql: impl SqlSafeStr,
+        values: Vec<Value>,
+    ) -> Result<Option<Row>, sqlx::Error> {
+        match self {
+            Self::Sqlite(c) => Ok(bound!(Sqlite, sql, values).fetch_optional(&mut **c).await?.map(Row::Sqlite)),
+            Self::Postgres(c) => Ok(bound!(Postgres, sql, values).fetch_optional(&mut **c).await?.map(Row::Postgres)),
+        }
+    }
+
+    /// Several statements without values, e.g. a migration.
+    pub(crate) async fn execute_script(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(c) => sqlx::raw_sql(sql).execute(&mut **c).await.map(drop),
+            Self::Postgres(c) => sqlx::raw_sql(sql).execute(&mut **c).await.map(drop),
+        }
+    }
+}
+
+fn wrapped<R>(rows: Vec<R>, wrap: impl Fn(R) -> Row) -> Vec<Row> {
+    rows.into_iter().map(wrap).collect()
+}
+
+/// One row of either database, its columns taken by name.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+macro_rules! column {
+    ($($(#[$doc:meta])* $name:ident -> $type:ty),* $(,)?) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(&self, column: &str) -> Result<$type, sqlx::Error> {
+            match self {
+                Self::Sqlite(row) => row.try_get(column),
+                Self::Postgres(row) => row.try_get(column),
+            }
+        }
+    )*};
+}
+
+impl Row {
+    column! {
+        int -> i64,
+        int_or_null -> Option<i64>,
+        text -> String,
+        text_or_null -> Option<String>,
+        blob -> Vec<u8>,
+    }
+
+    pub(crate) fn at(&self, column: &str) -> Result<Timestamp, sqlx::Error> {
+        self.int(column).map(Timestamp::from_micros)
+    }
+
+    pub(crate) fn at_or_null(&self, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
+        Ok(self.int_or_null(column)?.map(Timestamp::from_micros))
+    }
+
+    /// A TEXT column that holds JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, ReadError> {
+        parse_json(column, &self.text(column)?)
+    }
+
+    /// A TEXT column that holds JSON or NULL.
+    pub(crate) fn json_or_null<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, ReadError> {
+        self.text_or_null(column)?.map(|text| parse_json(column, &text)).transpose()
+    }
+
+    /// A TEXT column that holds an id.
+    pub(crate) fn id<T: TryFrom<String>>(&self, column: &str) -> Result<T, ReadError>
+    where
+        T::Error: std::fmt::Display,
+    {
+        T::try_from(self.text(column)?).map_err(|e| ReadError::Corrupt(format!("column {column}: {e}")))
+    }
+}
+
+fn parse_json<T: DeserializeOwned>(column: &str, text: &str) -> Result<T, ReadError> {
+    serde_json::from_str(text).map_err(|e| ReadError::Corrupt(format!("column {column}: {e}")))
+}
+
+/// A row's nested part as JSON text.
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, crate::ApplyError> {
+    serde_json::to_string(value)
+        .map_err(|e| crate::ApplyError::Corrupt(format!("a row cannot be written as JSON: {e}")))
+}

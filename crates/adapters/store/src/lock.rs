@@ -1,0 +1,43 @@
+use crate::OpenError;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// The right to be the one server of a SQLite file: an flock(2) on `<file>.lock`. The kernel releases it when the
+/// process ends, however it ends, so that nothing has to be cleaned up after a crash.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    pub(crate) fn take(database: &Path) -> Result<Self, OpenError> {
+        let unavailable = |e: std::io::Error| OpenError::Unavailable(format!("{}: {e}", database.display()));
+        let path = beside(database, "lock");
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unavailable)?;
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                return Err(unavailable(error.into()));
+            }
+            let mut holder = String::new();
+            // Who holds it is only told, never relied on.
+            let known = file.read_to_string(&mut holder).is_ok() && holder.trim().parse::<u32>().is_ok();
+            let holder = if known { format!(" (process {})", holder.trim()) } else { String::new() };
+            return Err(OpenError::InUse { path: database.to_owned(), holder });
+        }
+        file.set_len(0).map_err(unavailable)?;
+        file.rewind().map_err(unavailable)?;
+        write!(file, "{}", std::process::id()).map_err(unavailable)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// `<database>.<suffix>`.
+pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}

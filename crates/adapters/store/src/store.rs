@@ -1,0 +1,271 @@
+use crate::apply::{Applied, Failure, apply_in};
+use crate::connection::{Connection, Row};
+use crate::lock::FileLock;
+use crate::migrations::{MIGRATIONS, Migration, migrate};
+use crate::pings::pings_put_in;
+use crate::statement::Select;
+use crate::value::Value;
+use crate::write::Write;
+use crate::writer::{self, Job};
+use crate::{ApplyError, OpenError, ReadError, StoreUrl};
+use changes::Changes;
+use identifiers::Scope;
+use nodes::Ping;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlSafeStr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a reader or a starting server waits for a lock of SQLite's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that read SQLite; each is a thread.
+const SQLITE_READERS: u32 = 4;
+/// Connections to PostgreSQL, for reading and writing.
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// How often a transaction is tried again in which PostgreSQL saw a deadlock.
+const POSTGRES_ATTEMPTS: u32 = 5;
+/// How long a transaction waits for another's row before it tries again alone; see `apply_postgres`.
+const POSTGRES_LOCK_TIMEOUT: &str = "250ms";
+/// The first half of the advisory locks on scopes: an arbitrary number, ours alone.
+const POSTGRES_LOCK_SPACE: i64 = 0x0ca2_ee18;
+
+/// The database. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Store {
+    backend: Arc<Backend>,
+}
+
+enum Backend {
+    Sqlite { readers: SqlitePool, writer: mpsc::Sender<Job> },
+    Postgres { pool: PgPool },
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match *self.backend {
+            Backend::Sqlite { .. } => "Store(SQLite)",
+            Backend::Postgres { .. } => "Store(PostgreSQL)",
+        })
+    }
+}
+
+impl Store {
+    /// Opens the database at an address, creating or migrating its tables.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing has changed then.
+    pub async fn open(url: &StoreUrl) -> Result<Self, OpenError> {
+        match url {
+            StoreUrl::Sqlite(path) => Self::open_sqlite(path).await,
+            StoreUrl::Postgres(address) => Self::open_postgres(address).await,
+        }
+    }
+
+    /// Opens or creates a SQLite file. A file that must be migrated is first copied to `<file>.before-<schema>.backup`.
+    ///
+    /// The process keeps `<file>.lock` locked until [`Store::close`] or its end.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] while another process (or another `Store`) has it, and as [`Store::open`].
+    pub async fn open_sqlite(path: &Path) -> Result<Self, OpenError> {
+        Self::open_sqlite_with(path, MIGRATIONS).await
+    }
+
+    pub(crate) async fn open_sqlite_with(path: &Path, migrations: &[Migration]) -> Result<Self, OpenError> {
+        let lock = FileLock::take(path)?;
+        // Only the owner may read it: it holds sealed secrets, patch sources and command output.
+        create_private(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(false)
+            .synchronous(SqliteSynchronous::Full)
+            .statement_cache_capacity(256)
+            .disable_statement_logging();
+        let mut connection = options.clone().journal_mode(SqliteJournalMode::Wal).connect().await?;
+        migrate(&mut Connection::Sqlite(&mut connection), migrations, Some(path)).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(SQLITE_READERS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options.pragma("query_only", "ON"));
+        let writer = writer::start(connection, lock);
+        Ok(Self { backend: Arc::new(Backend::Sqlite { readers, writer }) })
+    }
+
+    /// Opens a PostgreSQL database, e.g. `postgres://careen@db.example/careen`.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_postgres(url: &str) -> Result<Self, OpenError> {
+        Self::open_postgres_with(url, MIGRATIONS).await
+    }
+
+    pub(crate) async fn open_postgres_with(url: &str, migrations: &[Migration]) -> Result<Self, OpenError> {
+        let options: PgConnectOptions = url.parse().map_err(|_| OpenError::Address("postgres".to_owned()))?;
+        let options = options
+            .application_name("careen")
+            .options([("lock_timeout", POSTGRES_LOCK_TIMEOUT)])
+            .statement_cache_capacity(256)
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await?;
+        let mut connection = pool.acquire().await?;
+        migrate(&mut Connection::Postgres(&mut connection), migrations, None).await?;
+        drop(connection);
+        Ok(Self { backend: Arc::new(Backend::Postgres { pool }) })
+    }
+
+    /// Applies a decision's changes, all or nothing, and returns once they are durable.
+    ///
+    /// # Errors
+    /// See [`ApplyError`]; on [`ApplyError::Conflict`] load again and decide again.
+    pub async fn apply(&self, scope: &Scope, changes: Changes<Write>) -> Result<Applied, ApplyError> {
+        match &*self.backend {
+            Backend::Sqlite { writer, .. } => {
+                ask(writer, |answer| Job::Apply { scope: scope.clone(), changes, answer }).await
+            }
+            Backend::Postgres { pool } => Ok(apply_postgres(pool, scope, &changes).await?),
+        }
+    }
+
+    /// Keeps the newest ping of each node: the hot path, without revisions, audit or events. The caller coalesces.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn pings_put(&self, pings: Vec<(Scope, Ping)>) -> Result<(), ApplyError> {
+        match &*self.backend {
+            Backend::Sqlite { writer, .. } => ask(writer, |answer| Job::Pings { pings, answer }).await,
+            Backend::Postgres { pool } => Ok(pings_put_postgres(pool, &pings).await?),
+        }
+    }
+
+    /// Ends what is being written and closes the database. Calls after it fail as [`ApplyError::Unavailable`].
+    pub async fn close(&self) {
+        match &*self.backend {
+            Backend::Sqlite { readers, writer } => {
+                readers.close().await;
+                let (done, closed) = oneshot::channel();
+                if writer.send(Job::Close { done }).await.is_ok() {
+                    let _ = closed.await;
+                }
+            }
+            Backend::Postgres { pool } => pool.close().await,
+        }
+    }
+
+    pub(crate) async fn fetch_all(&self, sql: impl SqlSafeStr, values: Vec<Value>) -> Result<Vec<Row>, ReadError> {
+        Ok(match &*self.backend {
+            Backend::Sqlite { readers, .. } => {
+                Connection::Sqlite(&mut *readers.acquire().await?).fetch_all(sql, values).await?
+            }
+            Backend::Postgres { pool } => {
+                Connection::Postgres(&mut *pool.acquire().await?).fetch_all(sql, values).await?
+            }
+        })
+    }
+
+    pub(crate) async fn fetch_optional(
+        &self,
+        sql: impl SqlSafeStr,
+        values: Vec<Value>,
+    ) -> Result<Option<Row>, ReadError> {
+        Ok(match &*self.backend {
+            Backend::Sqlite { readers, .. } => {
+                Connection::Sqlite(&mut *readers.acquire().await?).fetch_optional(sql, values).await?
+            }
+            Backend::Postgres { pool } => {
+                Connection::Postgres(&mut *pool.acquire().await?).fetch_optional(sql, values).await?
+            }
+        })
+    }
+
+    /// All rows of a built query, decoded.
+    pub(crate) async fn select<T>(
+        &self,
+        select: Select,
+        decode: impl Fn(&Row) -> Result<T, ReadError>,
+    ) -> Result<Vec<T>, ReadError> {
+        let (sql, values) = select.into_parts();
+        self.fetch_all(sql, values).await?.iter().map(decode).collect()
+    }
+}
+
+/// SQLite creates files as the umask says; this one is 0600 from its first byte. Its -wal and -shm follow it
+/// (<https://www.sqlite.org/wal.html> leaves it to the file's mode).
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(OpenError::Unavailable(format!("{}: {e}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn ask<T>(
+    writer: &mpsc::Sender<Job>,
+    job: impl FnOnce(oneshot::Sender<Result<T, ApplyError>>) -> Job,
+) -> Result<T, ApplyError> {
+    let closed = || ApplyError::Unavailable("the store is closed".to_owned());
+    let (answer, answered) = oneshot::channel();
+    writer.send(job(answer)).await.map_err(|_| closed())?;
+    answered.await.map_err(|_| closed())?
+}
+
+/// Revisions are locked in order, but rows are written in the order that the decision gave, so that two decisions without
+/// a common aggregate may block each other. Whoever waits for long gives up and tries again with the scope for itself,
+/// sooner than PostgreSQL would look for deadlocks.
+async fn apply_postgres(pool: &PgPool, scope: &Scope, changes: &Changes<Write>) -> Result<Applied, Failure> {
+    let beside_others = "SELECT pg_advisory_xact_lock_shared(CAST($1 AS INTEGER), hashtext($2))";
+    let alone =
+        "SELECT set_config('lock_timeout', '0', TRUE), pg_advisory_xact_lock(CAST($1 AS INTEGER), hashtext($2))";
+    let mut lock = beside_others;
+    for _ in 1..POSTGRES_ATTEMPTS {
+        match apply_postgres_once(pool, scope, changes, lock).await {
+            Err(failure) if failure.is_worth_retrying() => lock = alone,
+            other => return other,
+        }
+    }
+    apply_postgres_once(pool, scope, changes, alone).await
+}
+
+async fn apply_postgres_once(
+    pool: &PgPool,
+    scope: &Scope,
+    changes: &Changes<Write>,
+    lock: &'static str,
+) -> Result<Applied, Failure> {
+    // Dropped without COMMIT it is rolled back.
+    let mut transaction = pool.begin().await?;
+    let mut connection = Connection::Postgres(&mut transaction);
+    let name = format!("{}/{}", scope.account, scope.region);
+    connection.fetch_all(lock, crate::value::values![POSTGRES_LOCK_SPACE, name]).await?;
+    let applied = apply_in(&mut connection, scope, changes).await?;
+    transaction.commit().await?;
+    Ok(applied)
+}
+
+async fn pings_put_postgres(pool: &PgPool, pings: &[(Scope, Ping)]) -> Result<(), Failure> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let mut transaction = pool.begin().await?;
+        match pings_put_in(&mut Connection::Postgres(&mut transaction), pings).await {
+            Ok(()) => return Ok(transaction.commit().await?),
+            Err(failure) if failure.is_worth_retrying() && attempts < POSTGRES_ATTEMPTS => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+use crate::apply::Failure;
+use crate::connection::Connection;
+use crate::tables;
+use crate::tables::inventory::{InventoryApply, OfferedVersion};
+use crate::tables::records::{AccessKeyRow, IdempotencyRow, ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest};
+use identifiers::{AccessKeyId, Scope, Timestamp};
+
+/// Everything that can be written: each domain's writes, and those of the server itself.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Nodes, activations, tags.
+    Node(nodes::Write),
+    /// Patch baselines, their registrations, patch reports.
+    Patch(patching::Write),
+    /// Commands, invocations, step outputs.
+    Command(commands::Write),
+    /// What is present on nodes, and what is offered to them.
+    Inventory(InventoryWrite),
+    /// What no domain knows.
+    Record(RecordWrite),
+}
+
+/// Writes of the server itself.
+#[derive(Debug, Clone)]
+pub enum RecordWrite {
+    /// Inserts or replaces an access key.
+    AccessKeyPut(AccessKeyRow),
+    /// Deletes an access key of the scope's account.
+    AccessKeyDelete(AccessKeyId),
+    /// Inserts or replaces a console session.
+    SessionPut(SessionRow),
+    /// Ends a console session.
+    SessionDelete(TokenDigest),
+    /// Forgets sessions and sign-in links of all scopes that are no longer valid.
+    SessionsExpire {
+        /// The present.
+        now: Timestamp,
+    },
+    /// Keeps a sign-in link.
+    SignInLinkPut(SignInLinkRow),
+    /// Uses a sign-in link up; [`crate::ApplyError::Duplicate`] where it was used, has expired or never existed.
+    SignInLinkUse {
+        /// Which.
+        token_digest: TokenDigest,
+        /// The present.
+        now: Timestamp,
+    },
+    /// Inserts or replaces one of the server's keys (global).
+    ServerKeyPut(ServerKeyRow),
+    /// Sets a fact about the database itself (global).
+    MetaPut {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Keeps the result under a client token; [`crate::ApplyError::Duplicate`] where the token was used before.
+    IdempotencyPut(IdempotencyRow),
+    /// Forgets the scope's client tokens used before an instant.
+    IdempotencyExpire {
+        /// Which ones.
+        before: Timestamp,
+    },
+}
+
+/// Writes about what is present and what is offered.
+#[derive(Debug, Clone)]
+pub enum InventoryWrite {
+    /// Brings a node's inventory up to date and appends what changed;
+    /// [`crate::ApplyError::InventoryMismatch`] where the delta starts elsewhere.
+    Apply(Box<InventoryApply>),
+    /// Notes versions offered by archives, where they are seen for the first time.
+    OfferedVersionsPut {
+        /// `ID` of os-release(5).
+        distribution_id: String,
+        /// The present.
+        at: Timestamp,
+        /// The versions.
+        versions: Vec<OfferedVersion>,
+    },
+}
+
+impl From<nodes::Write> for Write {
+    fn from(write: nodes::Write) -> Self {
+        Self::Node(write)
+    }
+}
+impl From<patching::Write> for Write {
+    fn from(write: patching::Write) -> Self {
+        Self::Patch(write)
+    }
+}
+impl From<commands::Write> for Write {
+    fn from(write: commands::Write) -> Self {
+        Self::Command(write)
+    }
+}
+impl From<InventoryWrite> for Write {
+    fn from(write: InventoryWrite) -> Self {
+        Self::Inventory(write)
+    }
+}
+impl From<RecordWrite> for Write {
+    fn from(write: RecordWrite) -> Self {
+        Self::Record(write)
+    }
+}
+
+impl Write {
+    pub(crate) async fn apply(&self, connection: &mut Connection<'_>, scope: &Scope) -> Result<(), Failure> {
+        match self {
+            Self::Node(write) => tables::nodes::apply(connection, scope, write).await,
+            Self::Patch(write) => tables::patching::apply(connection, scope, write).await,
+            Self::Command(write) => tables::commands::apply(connection, scope, write).await,
+            Self::Inventory(write) => tables::inventory::apply(connection, scope, write).await,
+            Self::Record(write) => tables::records::apply(connection, scope, write).await,
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The store on both databases. PostgreSQL comes from `CAREEN_TEST_POSTGRES_URL`; `cargo xtask test` starts a server and sets it.
+
+mod bench;
+mod durability;
+mod inventory;
+mod pages;
+mod patch_reports;
+mod revisions;
+mod rows;
+mod schema;
+mod support;

@@ -1,0 +1,182 @@
+//! One WebSocket: frames in and out, bounded and compressed.
+
+use crate::{AgentError, ServerAddress};
+use agent_wire::{COMPRESS_FROM_BYTES, FRAME_BYTES_MAX, WIRE_BYTES_MAX};
+use futures_util::{SinkExt, StreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::Read;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+
+/// How long connecting, one write, or one step of the handshake may take.
+pub(crate) const STEP_PATIENCE: Duration = Duration::from_secs(15);
+/// Frames are decompressed with no larger window than this power of two: what zstd's own bound for every decoder is
+/// (RFC 8878, section 3.1.1.1.2: 8 MiB).
+const WINDOW_LOG_MAX: u32 = 23;
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: WebSocketStream<TcpStream>,
+    server: String,
+}
+
+/// What came from the other side.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A message's JSON text.
+    Text(String),
+    /// A sign of life.
+    Life,
+}
+
+impl Connection {
+    /// Opens a connection.
+    pub(crate) async fn open(address: &ServerAddress) -> Result<Self, AgentError> {
+        let server = address.authority();
+        let unreachable = |reason: String| AgentError::Unreachable { reason, server: address.authority() };
+        let connecting = timeout(STEP_PATIENCE, TcpStream::connect(address.host_and_port())).await;
+        let stream = connecting.map_err(|_| unreachable("no answer".to_owned()))?;
+        let stream = stream.map_err(|e| unreachable(plain(&e)))?;
+        // Small frames are not held back; the option is a matter of speed alone.
+        let _ = stream.set_nodelay(true);
+        let request = address.web_socket().into_client_request().map_err(|e| unreachable(e.to_string()))?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(4 << 10)
+            .write_buffer_size(0)
+            .max_message_size(Some(WIRE_BYTES_MAX))
+            .max_frame_size(Some(WIRE_BYTES_MAX));
+        let opening = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
+        let opened = timeout(STEP_PATIENCE, opening).await.map_err(|_| unreachable("no answer to HTTP".to_owned()))?;
+        let (socket, _) = opened.map_err(|e| unreachable(format!("it is no agent endpoint: {e}")))?;
+        Ok(Self { socket, server })
+    }
+
+    /// Whom this is a connection to, as `HOST:PORT`.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Sends a message.
+    pub(crate) async fn send<T: Serialize>(&mut self, message: &T) -> Result<(), AgentError> {
+        self.put(encoded(message)?).await
+    }
+
+    /// Asks for a sign of life.
+    pub(crate) async fn ping(&mut self) -> Result<(), AgentError> {
+        self.put(Message::Ping(Vec::new().into())).await
+    }
+
+    async fn put(&mut self, frame: Message) -> Result<(), AgentError> {
+        let sent = timeout(STEP_PATIENCE, self.socket.send(frame)).await;
+        let sent = sent.map_err(|_| self.broken("it takes nothing any more"))?;
+        sent.map_err(|e| self.broken(e))
+    }
+
+    /// Waits for the next frame. May be dropped and called again without losing one.
+    pub(crate) async fn hear(&mut self) -> Result<Heard, AgentError> {
+        match self.socket.next().await {
+            Some(Ok(Message::Text(text))) => Ok(Heard::Text(text.as_str().to_owned())),
+            Some(Ok(Message::Binary(bytes))) => Ok(Heard::Text(decompressed(&bytes)?)),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Heard::Life),
+            Some(Ok(Message::Close(_))) | None => Err(self.broken("the server closed the connection")),
+            Some(Err(e)) => Err(self.broken(e)),
+        }
+    }
+
+    /// Waits for a message of the handshake.
+    pub(crate) async fn answer<T: DeserializeOwned>(&mut self) -> Result<T, AgentError> {
+        let text = async {
+            loop {
+                if let Heard::Text(text) = self.hear().await? {
+                    return Ok::<_, AgentError>(text);
+                }
+            }
+        };
+        let text = timeout(STEP_PATIENCE, text).await;
+        let text = text.map_err(|_| self.broken("no answer in the handshake"))??;
+        serde_json::from_str(&text).map_err(|e| AgentError::Protocol(e.to_string()))
+    }
+
+    /// Ends the connection politely.
+    pub(crate) async fn close(mut self) {
+        let _ = timeout(Duration::from_secs(2), self.socket.close(None)).await;
+    }
+
+    fn broken(&self, reason: impl std::fmt::Display) -> AgentError {
+        AgentError::Unreachable { reason: reason.to_string(), server: self.server.clone() }
+    }
+}
+
+/// A message as a frame: text, or zstd of the text in a binary frame.
+pub(crate) fn encoded<T: Serialize>(message: &T) -> Result<Message, AgentError> {
+    let text = agent_wire::write(message)?;
+    if text.len() < COMPRESS_FROM_BYTES {
+        return Ok(Message::Text(text.into()));
+    }
+    if text.len() > FRAME_BYTES_MAX {
+        return Err(AgentError::TooLarge { bytes: text.len() });
+    }
+    let bytes = zstd::bulk::compress(text.as_bytes(), 3).map_err(|e| AgentError::system("compressing", e))?;
+    if bytes.len() > WIRE_BYTES_MAX {
+        return Err(AgentError::TooLarge { bytes: bytes.len() });
+    }
+    Ok(Message::Binary(bytes.into()))
+}
+
+fn decompressed(bytes: &[u8]) -> Result<String, AgentError> {
+    let bad = |e: std::io::Error| AgentError::Protocol(format!("a binary frame is no zstd text: {e}"));
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(bad)?;
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(bad)?;
+    let mut text = String::new();
+    decoder.take(FRAME_BYTES_MAX as u64 + 1).read_to_string(&mut text).map_err(bad)?;
+    if text.len() > FRAME_BYTES_MAX {
+        return Err(AgentError::Protocol(format!("a frame is larger than {FRAME_BYTES_MAX} bytes when decompressed")));
+    }
+    Ok(text)
+}
+
+/// The system's words without its number.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default().to_owned();
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_large_message_travels_compressed_and_comes_back() {
+        let text = "careen ".repeat(10_000);
+        let Message::Binary(bytes) = encoded(&text).unwrap() else { panic!("it is large") };
+        assert!(bytes.len() < 1000);
+        assert_eq!(decompressed(&bytes).unwrap(), format!("\"{text}\""));
+        assert!(matches!(encoded(&"small").unwrap(), Message::Text(_)));
+    }
+
+    #[test]
+    fn a_frame_that_grows_beyond_the_bound_is_refused() {
+        let bomb = zstd::bulk::compress(&vec![b'a'; FRAME_BYTES_MAX + 1], 19).unwrap();
+        assert!(bomb.len() < 10_000);
+        assert!(matches!(decompressed(&bomb), Err(AgentError::Protocol(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_binary_frame_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let _ = decompressed(&bytes);
+            let mut framed = vec![0x28, 0xb5, 0x2f, 0xfd];
+            framed.extend(bytes);
+            let _ = decompressed(&framed);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use crate::AgentError;
+use crate::keys::NodeKey;
+use agent_wire::Bytes32;
+use identifiers::{NodeId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Who this node is and whom it believes: `identity.json`, readable by its owner alone, written once registration is
+/// complete and never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The server's address.
+    pub server: String,
+    /// The node's id.
+    pub node_id: NodeId,
+    /// The region the node belongs to.
+    pub region: String,
+    /// The server's identity key; nobody without it is talked to.
+    pub identity_key: Bytes32,
+    /// The key that signs orders; nothing is run without its signature.
+    pub job_key: Bytes32,
+    /// The incarnation of the server's database at registration.
+    pub incarnation: u64,
+    /// When the node was registered.
+    pub registered_at: Timestamp,
+    pub(crate) node_key: NodeKey,
+}
+
+impl Identity {
+    pub(crate) fn path(data_directory: &Path) -> PathBuf {
+        data_directory.join("identity.json")
+    }
+
+    /// Reads the identity in a data folder.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn load(data_directory: &Path) -> Result<Self, AgentError> {
+        let found = execution::durable::read_json(&Self::path(data_directory), 64 << 10)?;
+        found.ok_or_else(|| AgentError::NotRegistered(data_directory.to_owned()))
+    }
+
+    pub(crate) fn save(&self, data_directory: &Path) -> Result<(), AgentError> {
+        execution::durable::create_directory(data_directory)?;
+        Ok(execution::durable::write_json(&Self::path(data_directory), self)?)
+    }
+
+    /// The folder of this node's jobs, spool and inventory. A new registration has another one, so that nothing of an
+    /// old node is told to a new server, and no watermark of an old server binds a new one.
+    pub(crate) fn node_directory(&self, data_directory: &Path) -> PathBuf {
+        data_directory.join(self.node_id.as_str())
+    }
+}
+
+/// Held while an agent runs with a data folder, or registers it.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock(#[allow(dead_code, reason = "held, not read: closing the file gives the lock back")] File);
+
+impl DirectoryLock {
+    pub(crate) fn take(data_directory: &Path) -> Result<Self, AgentError> {
+        execution::durable::create_directory(data_directory)?;
+        Self::try_take(data_directory)?.ok_or_else(|| AgentError::AlreadyRunning(data_directory.to_owned()))
+    }
+
+    /// `None` if somebody else has it.
+    pub(crate) fn try_take(data_directory: &Path) -> Result<Option<Self>, AgentError> {
+        let path = data_directory.join("agent.lock");
+        let failed = |source| execution::ExecutionError::File { doing: "locking", path: path.clone(), source };
+        let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = open.map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(failed(e).into()),
+        }
+    }
+}

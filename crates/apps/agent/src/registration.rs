@@ -1,0 +1,91 @@
+use crate::connection::Connection;
+use crate::handshake::{challenge, unexpected};
+use crate::identity::{DirectoryLock, Identity};
+use crate::keys::{self, NodeKey};
+use crate::{AgentError, ServerAddress, patching_host};
+use agent_wire::{ActivationCode, FromServerHandshake, Purpose, ToServerHandshake};
+use identifiers::{ActivationId, NodeId};
+use std::path::PathBuf;
+
+/// What a registration needs.
+#[derive(Debug, Clone)]
+pub struct RegisterOptions {
+    /// The server.
+    pub server: ServerAddress,
+    /// The activation.
+    pub activation_id: ActivationId,
+    /// Its code, which also says who the server is.
+    pub activation_code: ActivationCode,
+    /// Where the identity will be.
+    pub data_directory: PathBuf,
+    /// Whether a registration that is there already is replaced.
+    pub force: bool,
+}
+
+/// Makes this host a managed node; returns its id. Must be called on a tokio runtime with I/O and time.
+///
+/// The code itself never leaves the host. The identity is written when everything is certain and not before: a
+/// registration that breaks off leaves nothing behind.
+///
+/// # Errors
+/// When there is a registration already, the server cannot be reached, is not the one that the code names, or refuses.
+pub async fn register(options: &RegisterOptions) -> Result<NodeId, AgentError> {
+    let directory = &options.data_directory;
+    let _lock = DirectoryLock::take(directory)?;
+    if Identity::path(directory).exists() && !options.force {
+        let node = Identity::load(directory).map_or("an unreadable identity".to_owned(), |old| old.node_id.to_string());
+        return Err(AgentError::Registered { path: directory.clone(), node });
+    }
+    let mut connection = Connection::open(&options.server).await?;
+    let identity = negotiate(&mut connection, options).await?;
+    connection.close().await;
+    identity.save(directory)?;
+    Ok(identity.node_id)
+}
+
+async fn negotiate(connection: &mut Connection, options: &RegisterOptions) -> Result<Identity, AgentError> {
+    let code = &options.activation_code;
+    let purpose = Purpose::Register { activation_id: options.activation_id.clone() };
+    let known = |key: &_| keys::fingerprint(key) == code.identity_fingerprint;
+    let challenge = challenge(connection, purpose, known).await?;
+    let key = NodeKey::make()?;
+    let node_key = key.public()?;
+    let text = agent_wire::register_proof_text(
+        &options.activation_id,
+        &challenge.agent_nonce,
+        &challenge.server_nonce,
+        &challenge.identity_key,
+        &node_key,
+    );
+    let facts = patching_host::facts(&options.data_directory, &options.server);
+    let proof = keys::proof(code, &text)?;
+    connection.send(&ToServerHandshake::Register { node_key, facts, proof }).await?;
+    match connection.answer().await? {
+        FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature } => {
+            let text = agent_wire::registered_text(
+                &challenge.agent_nonce,
+                &challenge.server_nonce,
+                &node_key,
+                &node_id,
+                &job_key,
+                incarnation,
+                &region,
+            );
+            if !keys::holds(&challenge.identity_key, &text, &signature) {
+                let reason = "its answer to the registration is not signed by the server";
+                return Err(AgentError::Impostor { reason, server: connection.server().to_owned() });
+            }
+            Ok(Identity {
+                server: options.server.to_string(),
+                node_id,
+                region,
+                identity_key: challenge.identity_key,
+                job_key,
+                incarnation,
+                registered_at: execution::now(),
+                node_key: key,
+            })
+        }
+        other => Err(unexpected(other)),
+    }
+}

@@ -1,0 +1,186 @@
+//! One session with the server: from the call to the end of the connection.
+
+use crate::connection::{Connection, Heard};
+use crate::handshake::{self, Welcome};
+use crate::work::Work;
+use crate::AgentError;
+use agent_wire::{FromServer, HostFacts, ToServer, ToServerBody};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
+
+/// How many messages may be on their way without an acknowledgement.
+const UNACKNOWLEDGED_MAX: usize = 32;
+/// How often it is checked whether the host is still what the server was told, in heartbeats.
+const FACTS_HEARTBEATS: u32 = 10;
+
+/// How a call ended.
+pub(crate) enum SessionEnd {
+    /// No session came about.
+    NotConnected(AgentError),
+    /// There was one, and it broke.
+    Broken(AgentError),
+}
+
+struct Session<'a> {
+    work: &'a RefCell<Work>,
+    spooled: Rc<Notify>,
+    connection: Connection,
+    facts: HostFacts,
+    /// The last message sent on this connection, and how many of those sent are not acknowledged.
+    sent_up_to: u64,
+    unacknowledged: Vec<u64>,
+    heard_at: Instant,
+}
+
+/// Calls the server and serves it until the connection ends. When the future is dropped, the connection is, too; see
+/// [`farewell`] for the polite way.
+pub(crate) async fn serve(work: &RefCell<Work>, farewell: &Notify) -> SessionEnd {
+    let (address, identity, facts) = {
+        let work = work.borrow();
+        (work.address.clone(), work.identity.clone(), work.facts())
+    };
+    let opened = async {
+        let mut connection = Connection::open(&address).await?;
+        let welcome = handshake::connect(&mut connection, &identity, facts.clone()).await?;
+        Ok((connection, welcome))
+    };
+    let (connection, welcome) = match opened.await {
+        Ok(opened) => opened,
+        Err(e) => return SessionEnd::NotConnected(e),
+    };
+    if let Err(e) = greet(work, &welcome) {
+        return SessionEnd::Broken(e);
+    }
+    let spooled = work.borrow().spooled.clone();
+    let heard_at = Instant::now();
+    let mut session =
+        Session { work, spooled, connection, facts, sent_up_to: 0, unacknowledged: Vec::new(), heard_at };
+    let heartbeat = Duration::from_secs(u64::from(welcome.heartbeat_seconds.clamp(1, 600)));
+    match session.run(heartbeat, farewell).await {
+        Err(e) => SessionEnd::Broken(e),
+        Ok(()) => {
+            let server = address.authority();
+            session.connection.close().await;
+            SessionEnd::Broken(AgentError::Unreachable { reason: "the agent ends".to_owned(), server })
+        }
+    }
+}
+
+fn greet(work: &RefCell<Work>, welcome: &Welcome) -> Result<(), AgentError> {
+    let mut work = work.borrow_mut();
+    work.learn_time(welcome.now);
+    let text = format!("connected to {}; waiting for orders", work.identity.server);
+    work.log.line(&text);
+    work.connected(true, "waiting for orders".to_owned());
+    let work = &mut *work;
+    work.inventory.reconcile(&mut work.spool, welcome.inventory_digest.as_deref())?;
+    work.read_first_inventory();
+    Ok(())
+}
+
+impl Session<'_> {
+    /// Returns when the farewell is told or the connection breaks.
+    async fn run(&mut self, heartbeat: Duration, farewell: &Notify) -> Result<(), AgentError> {
+        let silence_max = heartbeat.mul_f64(2.5);
+        let mut heartbeats = self.heartbeats(heartbeat);
+        let mut beats: u32 = 0;
+        loop {
+            self.send_spooled().await?;
+            let spooled = self.spooled.clone();
+            tokio::select! {
+                heard = self.connection.hear() => {
+                    self.heard_at = Instant::now();
+                    match heard? {
+                        Heard::Text(text) => self.obey(&text)?,
+                        Heard::Life => {}
+                    }
+                }
+                _ = heartbeats.tick() => {
+                    beats = beats.wrapping_add(1);
+                    self.beat(beats).await?;
+                }
+                () = sleep_until(self.heard_at + silence_max) => {
+                    let reason = format!("the server has been silent for {} s", silence_max.as_secs_f32());
+                    return Err(AgentError::Unreachable { reason, server: self.connection.server().to_owned() });
+                }
+                () = spooled.notified() => {}
+                () = farewell.notified() => return Ok(()),
+            }
+        }
+    }
+
+    fn heartbeats(&self, every: Duration) -> Interval {
+        let mut heartbeats = interval_at(self.heard_at + every, every);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeats
+    }
+
+    async fn beat(&mut self, beats: u32) -> Result<(), AgentError> {
+        let boot_id = self.work.borrow().boot_id.clone();
+        self.connection.send(&ToServer { id: 0, body: ToServerBody::Heartbeat { boot_id } }).await?;
+        // The answer is the server's sign of life.
+        self.connection.ping().await?;
+        if beats.is_multiple_of(FACTS_HEARTBEATS) {
+            let facts = self.work.borrow().facts();
+            if facts != self.facts {
+                self.work.borrow_mut().tell(ToServerBody::Facts(facts.clone()));
+                self.facts = facts;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what the spool has, in order, up to a window.
+    async fn send_spooled(&mut self) -> Result<(), AgentError> {
+        while self.unacknowledged.len() < UNACKNOWLEDGED_MAX {
+            let next = self.work.borrow().spool.next_after(self.sent_up_to);
+            let message = match next {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                Err(e) => return Err(e.into()),
+            };
+            self.sent_up_to = message.id;
+            match self.connection.send(&message).await {
+                Ok(()) => self.unacknowledged.push(message.id),
+                Err(e @ AgentError::TooLarge { .. }) => {
+                    // It would stand in the way of everything after it, for ever.
+                    let mut work = self.work.borrow_mut();
+                    work.trouble(format_args!("message {} is given up: {e}", message.id));
+                    work.spool.remove(message.id)?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, text: &str) -> Result<(), AgentError> {
+        let message = agent_wire::read::<FromServer>(text)?;
+        let mut work = self.work.borrow_mut();
+        match message {
+            FromServer::Acknowledged { id } => {
+                self.unacknowledged.retain(|sent| *sent != id);
+                work.spool.remove(id)?;
+            }
+            FromServer::Unsupported { id } => {
+                work.log.line(format_args!("the server does not know the kind of message {id}; it is given up"));
+                self.unacknowledged.retain(|sent| *sent != id);
+                work.spool.remove(id)?;
+            }
+            FromServer::Order(signed) => work.order(&signed),
+            FromServer::InventoryWanted => {
+                let work = &mut *work;
+                work.log.line("the server wants the whole inventory");
+                work.inventory.everything(&mut work.spool)?;
+                // What was on its way and is overtaken will not be acknowledged.
+                self.unacknowledged.retain(|sent| work.spool.contains(*sent));
+            }
+            FromServer::Unknown => work.log.line("the server sent a message of a kind this agent does not know"),
+        }
+        work.show();
+        Ok(())
+    }
+}

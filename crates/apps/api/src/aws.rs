@@ -1,0 +1,136 @@
+//! AWS requests: bounds, signature, route, answer. awsJson1.1 by its target header, Query by its form.
+
+use std::net::SocketAddr;
+
+use access::Principal;
+use aws_wire::{
+    AwsError, JSON_1_1_CONTENT_TYPE, query,
+    sigv4::{self, Protocol, SignedRequest, Verified},
+    ssm, sts,
+};
+use axum::{
+    body::{Body, to_bytes},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use control::{Context, operations};
+use identifiers::{RequestId, Scope};
+
+use crate::Shared;
+
+/// The largest request body that is read. SSM's own largest input is a document of 64 KiB; parameters add to it.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+/// `POST /`.
+pub(crate) async fn answer(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let request_id = shared.server.request_id();
+    let (parts, body) = request.into_parts();
+    let protocol = protocol_of(&parts.headers);
+    let result = match to_bytes(body, BODY_BYTES_MAX).await {
+        Ok(body) => dispatch(&shared, peer, &request_id, protocol, &parts, &body).await,
+        Err(_) => Err(AwsError::new("RequestEntityTooLargeException", "The request body is too large.", 413)),
+    };
+    written(protocol, &request_id, result)
+}
+
+/// Anything else that is not a page: AWS's answer for an operation that is not there.
+pub(crate) async fn not_found(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let request_id = shared.server.request_id();
+    let mut response = written(protocol_of(&headers), &request_id, Err(AwsError::unknown_operation()));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+fn protocol_of(headers: &HeaderMap) -> Protocol {
+    let form = |value: &HeaderValue| value.as_bytes().starts_with(b"application/x-www-form-urlencoded");
+    match headers.get(header::CONTENT_TYPE).is_some_and(form) {
+        true => Protocol::Query,
+        false => Protocol::AwsJson,
+    }
+}
+
+async fn dispatch(
+    shared: &Shared,
+    peer: SocketAddr,
+    request_id: &RequestId,
+    protocol: Protocol,
+    parts: &Parts,
+    body: &[u8],
+) -> Result<Vec<u8>, AwsError> {
+    let (verified, principal, account) = authenticate(shared, protocol, parts, body).await?;
+    let scope = Scope { account, region: verified.region.clone() };
+    let mut context: Context = shared.server.context(scope, principal, peer.ip().to_string());
+    context.request_id = request_id.clone();
+    match protocol {
+        Protocol::AwsJson => {
+            let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let operation = ssm::route(target).ok_or_else(AwsError::unknown_operation)?;
+            signed_for(&verified, ssm::SIGNING_NAME, protocol)?;
+            operations::answer_json(&context, operation, body).await
+        }
+        Protocol::Query => {
+            let operation = query::Form::parse(body)?.sts_operation()?;
+            signed_for(&verified, sts::SIGNING_NAME, protocol)?;
+            operations::answer_query(&context, operation).await
+        }
+    }
+}
+
+fn signed_for(verified: &Verified, service: &str, protocol: Protocol) -> Result<(), AwsError> {
+    verified.signed_for(service).map_err(|error| error.to_aws_error(protocol))
+}
+
+/// Whose signature it is. An unknown key costs as much as a wrong signature and neither is told apart by its cause.
+async fn authenticate(
+    shared: &Shared,
+    protocol: Protocol,
+    parts: &Parts,
+    body: &[u8],
+) -> Result<(Verified, Principal, identifiers::AccountId), AwsError> {
+    let headers: Vec<(&str, &[u8])> =
+        parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let request = SignedRequest {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        headers: &headers,
+        body,
+    };
+    let refuse = |error: sigv4::SignatureError| error.to_aws_error(protocol);
+    let claim = sigv4::read(&request).map_err(refuse)?;
+    let key = match claim.access_key_id() {
+        Some(id) => shared.server.access_key(id).await.map_err(|error| control::wire_error(&error))?,
+        None => None,
+    };
+    let verified = claim.verify(key.as_ref().map(|key| &key.secret), shared.server.now()).map_err(refuse)?;
+    let Some(key) = key else { return Err(refuse(sigv4::SignatureError::UnknownKey)) };
+    Ok((verified, key.principal, key.account))
+}
+
+fn written(protocol: Protocol, request_id: &RequestId, result: Result<Vec<u8>, AwsError>) -> Response {
+    let content_type = match protocol {
+        Protocol::AwsJson => JSON_1_1_CONTENT_TYPE,
+        Protocol::Query => query::XML_CONTENT_TYPE,
+    };
+    let (status, body) = match result {
+        Ok(body) => (StatusCode::OK, body),
+        Err(error) => {
+            let status = StatusCode::from_u16(error.http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let body = match protocol {
+                Protocol::AwsJson => error.json_body(),
+                Protocol::Query => error.query_body(sts::XML_NAMESPACE, request_id.as_str()),
+            };
+            (status, body)
+        }
+    };
+    let id = HeaderValue::from_str(request_id.as_str()).unwrap_or_else(|_| HeaderValue::from_static(""));
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type)), (REQUEST_ID, id)];
+    (status, headers, Body::from(body)).into_response()
+}

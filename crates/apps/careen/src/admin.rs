@@ -1,0 +1,144 @@
+//! The way to a running server for whoever may read its data folder: a socket in it, one JSON line asked, lines answered.
+
+use std::{
+    future::Future,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use control::Server;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+};
+
+use crate::{
+    audit,
+    configuration::{Configuration, data_folder},
+    terminal,
+};
+
+/// Longer questions are not read.
+const QUESTION_BYTES_MAX: u64 = 64 << 10;
+
+/// `careen admin …`.
+#[derive(Subcommand)]
+pub(crate) enum AdminTask {
+    /// Print a link that signs you in at the console, once, within 15 minutes.
+    SignInLink {
+        /// The server's data folder
+        #[arg(long, value_name = "DIR", env = "CAREEN_DATA")]
+        data: Option<PathBuf>,
+    },
+}
+
+/// What may be asked.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub(crate) enum Question {
+    SignInLink,
+    Audit(audit::AuditQuestion),
+}
+
+/// A line of an answer.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// A line to print.
+    Line(String),
+    /// It went wrong.
+    Error(String),
+}
+
+pub(crate) async fn run(task: AdminTask) -> Result<()> {
+    match task {
+        AdminTask::SignInLink { data } => ask(&data_folder(data.as_deref())?, &Question::SignInLink).await,
+    }
+}
+
+fn socket_path(data: &Path) -> PathBuf {
+    data.join("admin.sock")
+}
+
+/// The address of the console with a token that signs in.
+pub(crate) fn sign_in_url(configuration: &Configuration, token: &str) -> String {
+    format!("http://{}/console/sign-in?token={token}", configuration.listen)
+}
+
+/// Asks the server of a data folder and prints what it answers.
+pub(crate) async fn ask(data: &Path, question: &Question) -> Result<()> {
+    let path = socket_path(data);
+    let mut socket = UnixStream::connect(&path).await.with_context(|| {
+        format!("no server is running on {}; start one with: careen server --data {}", data.display(), data.display())
+    })?;
+    let mut text = serde_json::to_string(question)?;
+    text.push('\n');
+    socket.write_all(text.as_bytes()).await?;
+    let mut lines = BufReader::new(socket).lines();
+    while let Some(line) = lines.next_line().await? {
+        match serde_json::from_str(&line)? {
+            Answer::Line(line) => terminal::say(&line),
+            Answer::Error(message) => bail!(message),
+        }
+    }
+    Ok(())
+}
+
+/// Listens in the data folder until `stopped`.
+pub(crate) fn listen(
+    server: Arc<Server>,
+    configuration: &Configuration,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
+    let path = socket_path(&configuration.data);
+    // The store's lock is held by now, so a socket that lies here belongs to a server that is gone.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("{} cannot be replaced", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let configuration = configuration.clone();
+    Ok(async move {
+        tokio::pin!(stopped);
+        loop {
+            let socket = tokio::select! {
+                () = &mut stopped => break,
+                accepted = listener.accept() => accepted?.0,
+            };
+            tokio::spawn(answer(Arc::clone(&server), configuration.clone(), socket));
+        }
+        let _ = std::fs::remove_file(&path);
+        Ok(())
+    })
+}
+
+async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: UnixStream) {
+    let (reader, mut writer) = socket.split();
+    let mut line = String::new();
+    let read = BufReader::new(reader.take(QUESTION_BYTES_MAX)).read_line(&mut line).await;
+    let result = match read.ok().and_then(|_| serde_json::from_str(&line).ok()) {
+        None => Err(anyhow::anyhow!("the question was not understood; use the careen binary of the server's version")),
+        Some(Question::SignInLink) => match server.sign_in_link().await {
+            Ok(token) => tell(&mut writer, &Answer::Line(sign_in_url(&configuration, &token))).await,
+            Err(error) => Err(anyhow::anyhow!(error.message)),
+        },
+        Some(Question::Audit(question)) => audit::answer(&server, &configuration.home, question, &mut writer).await,
+    };
+    if let Err(error) = result {
+        let _ = tell(&mut writer, &Answer::Error(error.to_string())).await;
+    }
+}
+
+/// Writes one line of an answer.
+pub(crate) async fn tell(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> Result<()> {
+    let mut text = serde_json::to_string(answer)?;
+    text.push('\n');
+    Ok(writer.write_all(text.as_bytes()).await?)
+}

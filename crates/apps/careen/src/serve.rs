@@ -1,0 +1,152 @@
+//! Putting a server together and taking it apart again.
+
+use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use control::{Clock, Server, Settings, SystemClock};
+use identity::{MasterKey, Secret, SystemIds};
+use store::{Store, StoreUrl};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use crate::{
+    admin,
+    configuration::{Configuration, ServerOptions},
+    credentials, terminal,
+};
+
+/// How long requests in flight may take to end after the signal.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Structured logs on standard error; `RUST_LOG` chooses what is in them.
+pub(crate) fn start_log(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = log.with_ansi(terminal::person_reads()).try_init();
+}
+
+/// A server that runs.
+pub(crate) struct Running {
+    pub(crate) server: Arc<Server>,
+    pub(crate) configuration: Configuration,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<Result<()>>>,
+}
+
+/// `careen server`.
+pub(crate) async fn run(options: ServerOptions) -> Result<()> {
+    start_log("info");
+    let configuration = Configuration::read(&options)?;
+    let running = Running::start(configuration).await?;
+    tracing::info!(
+        listen = %running.configuration.listen,
+        data = %running.configuration.data.display(),
+        "ready"
+    );
+    interrupted().await?;
+    tracing::info!("stopping");
+    running.stop().await
+}
+
+/// Completes at SIGINT or SIGTERM.
+pub(crate) async fn interrupted() -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+impl Running {
+    /// Opens the database, makes or opens the keys, listens, and starts the reconcilers.
+    pub(crate) async fn start(configuration: Configuration) -> Result<Self> {
+        make_private_folder(&configuration.data)?;
+        // Listen first: a port that is taken is the most likely mistake, and then nothing else should have happened.
+        let listener = TcpListener::bind(configuration.listen).await.with_context(|| {
+            format!(
+                "cannot listen on {}; is another server running there? Choose another with --listen",
+                configuration.listen
+            )
+        })?;
+        let store = Store::open(&StoreUrl::parse(&configuration.database)?).await?;
+        let master = MasterKey::open_or_create(&configuration.key_file)?;
+        let clock = SystemClock;
+        let (keys, first) =
+            control::set_up(&store, &master, &configuration.home, key_from_outside()?, clock.now()).await?;
+        credentials::write(&configuration.data.join("credentials"), &first, &configuration.home.region)?;
+        let replica = identity::sha256_hex(&identity::random_bytes::<16>()?).chars().take(16).collect();
+        let settings = Settings { home: configuration.home.clone(), replica };
+        let server = Server::new(store, keys, settings, Arc::new(clock), Box::new(SystemIds));
+        let (stop, stopped) = watch::channel(false);
+        let options = api::ListenOptions {
+            metrics_token: configuration.metrics_token.clone(),
+            console: console::router(Arc::clone(&server)),
+        };
+        let listening = api::serve(Arc::clone(&server), listener, options, when(stopped.clone()));
+        let admin = admin::listen(Arc::clone(&server), &configuration, when(stopped.clone()))?;
+        let reconciling = control::reconcilers::run(Arc::clone(&server), when(stopped));
+        let tasks = vec![
+            tokio::spawn(async { Ok(listening.await?) }),
+            tokio::spawn(admin),
+            tokio::spawn(async {
+                reconciling.await;
+                Ok(())
+            }),
+        ];
+        Ok(Self { server, configuration, stop, tasks })
+    }
+
+    /// Ends it: no new requests, those in flight finish, the store is closed.
+    pub(crate) async fn stop(self) -> Result<()> {
+        let _ = self.stop.send(true);
+        self.server.end_sessions();
+        let drained = tokio::time::timeout(DRAIN_MAX, async {
+            for task in self.tasks {
+                task.await??;
+            }
+            anyhow::Ok(())
+        });
+        match drained.await {
+            Ok(result) => result?,
+            Err(_) => tracing::warn!("requests that were still running have been cut off"),
+        }
+        self.server.store.close().await;
+        Ok(())
+    }
+}
+
+async fn when(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is as good as a stop.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// The administrator's key from the environment, both halves or none.
+fn key_from_outside() -> Result<Option<(String, Secret)>> {
+    let read = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    match (read("CAREEN_ROOT_ACCESS_KEY_ID"), read("CAREEN_ROOT_SECRET_ACCESS_KEY")) {
+        (Some(id), Some(secret)) => Ok(Some((id, Secret::new(secret)))),
+        (None, None) => Ok(None),
+        _ => anyhow::bail!(
+            "CAREEN_ROOT_ACCESS_KEY_ID and CAREEN_ROOT_SECRET_ACCESS_KEY go together; set both or neither"
+        ),
+    }
+}
+
+fn make_private_folder(folder: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("{} cannot be made", folder.display()))
+}

@@ -1,0 +1,286 @@
+//! `careen up`: server, agent and a first scan on this machine, and what came of it, in plain words.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use access::Principal;
+use agent::{AgentOptions, RegisterOptions, ServerAddress};
+use anyhow::{Context as _, Result, bail};
+use aws_wire::ssm::{CreateActivationRequest, SendCommandRequest};
+use clap::Args;
+use commands::InvocationState;
+use control::{Context, Server, perform};
+use identifiers::{ActivationId, CommandId, NodeId};
+use patching::{PatchRow, PatchState};
+use store::PatchQuery;
+
+use crate::{
+    admin,
+    configuration::{Configuration, ServerOptions, is_root},
+    serve::{self, Running},
+    terminal::{Progress, say},
+};
+
+/// How long the first scan may take before the summary says that it is still running.
+const SCAN_MAX: Duration = Duration::from_secs(600);
+
+/// How many missing patches are listed; the rest is counted.
+const LISTED_MAX: usize = 25;
+
+/// The flags of `careen up`.
+#[derive(Args)]
+pub(crate) struct UpOptions {
+    #[command(flatten)]
+    server: ServerOptions,
+    /// The command that reboots this machine when a patch run may [default: systemctl reboot, else /sbin/reboot]
+    #[arg(long, value_name = "COMMAND", env = "CAREEN_REBOOT_COMMAND")]
+    reboot_command: Option<String>,
+}
+
+pub(crate) async fn run(options: UpOptions) -> Result<()> {
+    serve::start_log("warn");
+    let configuration = Configuration::read(&options.server)?;
+    let mut progress = Progress::new();
+    progress.now("Starting the server");
+    let running = Running::start(configuration).await?;
+    let result = tokio::select! {
+        result = everything(&running, &options, &mut progress) => result,
+        interrupted = serve::interrupted() => interrupted,
+    };
+    progress.done();
+    // The agent's thread ends with the process; what its supervisors run goes on and is taken up at the next start.
+    running.stop().await?;
+    result
+}
+
+async fn everything(running: &Running, options: &UpOptions, progress: &mut Progress) -> Result<()> {
+    let data = running.configuration.data.join("agent");
+    progress.now("Enrolling this machine");
+    let node_id = enrol(running, &data).await?;
+    let agent = start_agent(data, options.reboot_command.as_deref())?;
+    let context = running.server.context(running.configuration.home.clone(), Principal::System, String::new());
+    wait_for_connection(&context, &node_id, &agent, progress).await?;
+    let scan = scan(&context, &node_id, &agent, progress).await?;
+    progress.now("");
+    summary(running, &context, &node_id, &scan).await?;
+    agent.until_it_ends().await
+}
+
+/// The agent in a thread of its own, so that its one-threaded runtime is as small here as on any node.
+struct AgentThread {
+    ended: tokio::sync::watch::Receiver<Option<String>>,
+}
+
+impl AgentThread {
+    /// Completes only if the agent ends by itself, with what it said.
+    async fn until_it_ends(&self) -> Result<()> {
+        let mut ended = self.ended.clone();
+        let last = ended.wait_for(Option::is_some).await.map(|said| said.clone().unwrap_or_default());
+        bail!("the agent has ended: {}", last.unwrap_or_else(|_| "its thread stopped".to_owned()))
+    }
+}
+
+fn start_agent(data: PathBuf, reboot_command: Option<&str>) -> Result<AgentThread> {
+    let program: Vec<OsString> = agent::own_program(&["agent"]);
+    let mut options = AgentOptions::new(data, program);
+    options.log_to_stderr = false;
+    options.reconnect_seconds_max = 2;
+    options.reboot_command = reboot_command.map(|text| text.split_whitespace().map(str::to_owned).collect());
+    let (tell, ended) = tokio::sync::watch::channel(None);
+    let body = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let result = match runtime {
+            Ok(runtime) => runtime.block_on(agent::run(options, agent::Shutdown::never())).map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let _ = tell.send(Some(result.err().unwrap_or_else(|| "it was told to stop".to_owned())));
+    };
+    std::thread::Builder::new().name("agent".to_owned()).spawn(body)?;
+    Ok(AgentThread { ended })
+}
+
+/// Registers this machine, unless it is registered already with this very server.
+async fn enrol(running: &Running, data: &Path) -> Result<NodeId> {
+    let context = running.server.context(running.configuration.home.clone(), Principal::System, String::new());
+    if let Ok(identity) = agent::Identity::load(data) {
+        let known = running.server.store.node_get(&context.scope, &identity.node_id).await?;
+        let ours = identity.identity_key.0 == running.server.keys.identity.public_key();
+        if ours && known.row.is_some_and(|row| row.state == nodes::NodeState::Registered) {
+            return Ok(identity.node_id);
+        }
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let answer = perform(
+        &context,
+        CreateActivationRequest {
+            iam_role: Some("careen-up".to_owned()),
+            description: Some("the machine that careen up was started on".to_owned()),
+            default_instance_name: Some(host.trim().to_owned()).filter(|name| !name.is_empty()),
+            ..CreateActivationRequest::default()
+        },
+    )
+    .await?;
+    let code = answer.activation_code.map(aws_wire::Sensitive::into_exposed).unwrap_or_default();
+    let options = RegisterOptions {
+        server: server_address(running)?,
+        activation_id: ActivationId::parse(&answer.activation_id.unwrap_or_default())?,
+        activation_code: agent_wire::ActivationCode::parse(&code)?,
+        data_directory: data.to_owned(),
+        force: true,
+    };
+    agent::register(&options).await.context("this machine could not be enrolled")
+}
+
+fn server_address(running: &Running) -> Result<ServerAddress> {
+    let mut listen = running.configuration.listen;
+    if listen.ip().is_unspecified() {
+        listen.set_ip(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    }
+    Ok(ServerAddress::parse(&format!("http://{listen}"))?)
+}
+
+async fn wait_for_connection(
+    context: &Context,
+    node: &NodeId,
+    agent: &AgentThread,
+    progress: &mut Progress,
+) -> Result<()> {
+    progress.now("Waiting for the agent to connect");
+    let connected = async {
+        while !context.server.is_connected(node) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = connected => Ok(()),
+        result = agent.until_it_ends() => result,
+        () = tokio::time::sleep(Duration::from_secs(60)) => bail!("the agent has not connected within a minute; its log is in the data folder: agent/agent.log"),
+    }
+}
+
+/// A scan that has ended, or is still running.
+struct Scan {
+    state: InvocationState,
+    trace: String,
+}
+
+async fn scan(context: &Context, node: &NodeId, agent: &AgentThread, progress: &mut Progress) -> Result<Scan> {
+    progress.now("Scanning: asking the archives what is new, comparing with what is installed");
+    let parameters = [("Operation".to_owned(), vec!["Scan".to_owned()])];
+    let sent = perform(
+        context,
+        SendCommandRequest {
+            document_name: Some("AWS-RunPatchBaseline".to_owned()),
+            instance_ids: Some(vec![node.to_string()]),
+            comment: Some("the first look of careen up".to_owned()),
+            parameters: Some(aws_wire::Sensitive::from(
+                parameters.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            )),
+            ..SendCommandRequest::default()
+        },
+    )
+    .await?;
+    let command = CommandId::parse(&sent.command.and_then(|command| command.command_id).unwrap_or_default())?;
+    let started = tokio::time::Instant::now();
+    loop {
+        let found = context.server.store.invocation_get(&context.scope, &command, node).await?.row;
+        let row = found.context("the scan's invocation is gone")?;
+        if row.state.is_ended() || started.elapsed() > SCAN_MAX {
+            return Ok(Scan { state: row.state, trace: row.trace });
+        }
+        progress.now(&format!("Scanning this machine: {} ({} s)", row.state.status(), started.elapsed().as_secs()));
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            result = agent.until_it_ends() => result?,
+        }
+    }
+}
+
+async fn summary(running: &Running, context: &Context, node: &NodeId, scan: &Scan) -> Result<()> {
+    let server: &Arc<Server> = &running.server;
+    let report = server.store.patch_summary_get(&context.scope, node).await?.row;
+    let query = PatchQuery { states: vec![PatchState::Missing, PatchState::Failed], ..PatchQuery::all(100_000) };
+    let missing = server.store.patch_list(&context.scope, node, &query).await?;
+    say("");
+    if scan.state.status() != "Success" {
+        say(&format!("The scan has not succeeded ({}). {}", scan.state.status_details(), scan.trace));
+        say("What follows is what was known before.");
+    }
+    match report {
+        None => say("Nothing is known about this machine's patches yet."),
+        Some(report) => {
+            let summary = report.summary;
+            say(&headline(&missing));
+            say(&format!(
+                "{} packages are installed: {} approved by the baseline, {} others; {} wait for a reboot. As of {}.",
+                summary.installed_count
+                    + summary.installed_other_count
+                    + summary.installed_pending_reboot_count
+                    + summary.missing_count,
+                summary.installed_count,
+                summary.installed_other_count,
+                summary.installed_pending_reboot_count,
+                summary.ended_at.to_human(),
+            ));
+            list(&missing);
+        }
+    }
+    if !is_root() {
+        say("");
+        say(
+            "Not running as root: this machine can be scanned, but nothing can be installed. Start it as root for that.",
+        );
+    }
+    let token = server.sign_in_link().await?;
+    let configuration = &running.configuration;
+    say("");
+    say("Open the console (this link signs you in once, within 15 minutes):");
+    say(&format!("  {}", admin::sign_in_url(configuration, &token)));
+    say("");
+    say("Or use the AWS CLI:");
+    say(&format!(
+        "  export AWS_SHARED_CREDENTIALS_FILE={} AWS_ENDPOINT_URL=http://{}",
+        configuration.data.join("credentials").display(),
+        configuration.listen
+    ));
+    say("  aws ssm describe-instance-information");
+    say(&format!("  aws ssm describe-instance-patches --instance-id {node} --filters Key=State,Values=Missing"));
+    say(&format!(
+        "  aws ssm send-command --document-name AWS-RunPatchBaseline --instance-ids {node} --parameters Operation=Install,RebootOption=NoReboot"
+    ));
+    say("");
+    say("Ctrl-C ends the server and the agent; a running package installation goes on.");
+    Ok(())
+}
+
+fn headline(missing: &[PatchRow]) -> String {
+    let security = missing.iter().filter(|row| row.classification == "Security").count();
+    match (missing.len(), security) {
+        (0, _) => "No approved update is missing on this machine.".to_owned(),
+        (1, 1) => "1 security update is missing on this machine.".to_owned(),
+        (all, security) if all == security => format!("{all} security updates are missing on this machine."),
+        (all, security) => format!("{all} updates are missing on this machine, {security} of them for security."),
+    }
+}
+
+fn list(missing: &[PatchRow]) {
+    if missing.is_empty() {
+        return;
+    }
+    let width =
+        |text: fn(&PatchRow) -> &str, max: usize| missing.iter().map(|row| text(row).len()).max().unwrap_or(0).min(max);
+    let (name, from) = (width(|row| &row.name, 40), width(|row| &row.installed_version, 30));
+    say("");
+    for row in missing.iter().take(LISTED_MAX) {
+        let to = row.available_version.as_deref().unwrap_or_default();
+        let urgency = if row.classification.is_empty() { "-" } else { &row.classification };
+        say(&format!("  {:name$}  {:from$} -> {to}  {urgency}  {}", row.name, row.installed_version, row.reason));
+    }
+    if missing.len() > LISTED_MAX {
+        say(&format!("  … and {} more; the console and the AWS CLI list all.", missing.len() - LISTED_MAX));
+    }
+}

@@ -1,0 +1,290 @@
+//! Until both sides know whom they talk to. What is wrong with a proof is not said: a stranger learns nothing.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use access::Principal;
+use agent_wire::{
+    Bytes32, Bytes64, FromServer, FromServerHandshake, Hello, HostFacts, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, Refusal,
+    RefusalCode, challenge_text, connect_text, register_proof_text, registered_text,
+};
+use changes::{Changes, Versioned};
+use identifiers::{ActivationId, NodeId, Scope};
+use nodes::{Activation, ManagedNode, NodeFacts, NodePublicKey, NodeState, Ping, PlatformType};
+use store::{ApplyError, Write};
+use tokio::sync::mpsc;
+
+use crate::{Server, settings::HEARTBEAT_SECONDS};
+
+/// An agent that has said hello and been shown who the server is.
+pub struct Greeting {
+    hello: Hello,
+    server_nonce: Bytes32,
+    epoch: i64,
+}
+
+/// An agent that has shown who it is.
+pub struct AgentSession {
+    pub(crate) node_id: NodeId,
+    pub(crate) scope: Scope,
+    pub(crate) epoch: i64,
+    pub(crate) source_address: String,
+    pub(crate) peer: SocketAddr,
+    boot_id: String,
+    outgoing: mpsc::Receiver<FromServer>,
+}
+
+impl AgentSession {
+    /// The next message for the agent; `None` when this connection is to end.
+    pub async fn outgoing(&mut self) -> Option<FromServer> {
+        self.outgoing.recv().await
+    }
+}
+
+fn refusal(code: RefusalCode, message: &str) -> Refusal {
+    Refusal { code, message: message.to_owned() }
+}
+
+fn unavailable(error: &impl std::fmt::Display) -> Refusal {
+    tracing::error!("an agent's handshake failed here: {error}");
+    refusal(RefusalCode::Unavailable, "the server cannot serve now; try again later")
+}
+
+fn activation_refused() -> Refusal {
+    let message = "the activation is unknown, expired or used up, or the code does not belong to it; create a new one";
+    refusal(RefusalCode::Activation, message)
+}
+
+fn node_refused() -> Refusal {
+    let message = "this node is not registered here (any more), or its key is another; register it again";
+    refusal(RefusalCode::Node, message)
+}
+
+impl Server {
+    /// Answers a Hello: shows who the server is, to anyone.
+    ///
+    /// # Errors
+    /// When there is no protocol version in common, or no randomness.
+    pub async fn agent_hello(&self, hello: Hello) -> Result<(Greeting, FromServerHandshake), Refusal> {
+        let protocol = PROTOCOL_MAX.min(hello.protocol_max);
+        if protocol < PROTOCOL_MIN.max(hello.protocol_min) {
+            let message = format!("this server speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}; update the agent");
+            return Err(refusal(RefusalCode::Version, &message));
+        }
+        let epoch = match &hello.purpose {
+            Purpose::Register { .. } => 0,
+            Purpose::Connect { node_id } => self.next_epoch(node_id).await.map_err(|e| unavailable(&e))?,
+        };
+        let server_nonce = Bytes32(identity::random_bytes::<32>().map_err(|e| unavailable(&e))?);
+        let signature = Bytes64(self.keys.identity.sign(&challenge_text(&hello, &server_nonce, epoch)));
+        let identity_key = Bytes32(self.keys.identity.public_key());
+        let challenge =
+            FromServerHandshake::Challenge { protocol, identity_key, nonce: server_nonce, epoch, signature };
+        Ok((Greeting { hello, server_nonce, epoch }, challenge))
+    }
+
+    /// One more than any connection of this node that is known; 1 for a node that is not.
+    async fn next_epoch(&self, node: &NodeId) -> Result<i64, store::ReadError> {
+        let known = match self.store.node_scope_get(node).await? {
+            Some(scope) => self.store.ping_get(&scope, node).await?.map_or(0, |ping| ping.epoch),
+            None => 0,
+        };
+        Ok(known.max(self.sessions.epoch(node)).saturating_add(1))
+    }
+
+    /// Makes a node of an agent that has proved that it holds an activation's code.
+    ///
+    /// # Errors
+    /// One refusal for every reason that would tell a stranger something.
+    pub async fn agent_register(
+        self: &Arc<Self>,
+        greeting: &Greeting,
+        node_key: Bytes32,
+        facts: HostFacts,
+        proof: Bytes32,
+        peer: SocketAddr,
+    ) -> Result<FromServerHandshake, Refusal> {
+        let Purpose::Register { activation_id } = &greeting.hello.purpose else {
+            return Err(refusal(RefusalCode::Protocol, "this conversation was not begun to register"));
+        };
+        let identity_key = Bytes32(self.keys.identity.public_key());
+        let text =
+            register_proof_text(activation_id, &greeting.hello.nonce, &greeting.server_nonce, &identity_key, &node_key);
+        let scope = self.store.activation_scope_get(activation_id).await.map_err(|e| unavailable(&e))?;
+        let scope = scope.ok_or_else(activation_refused)?;
+        let facts = node_facts(&facts, &greeting.hello.agent_version, peer);
+        let mut node_id = None;
+        for _ in 0..5 {
+            let found = self.store.activation_get(&scope, activation_id).await.map_err(|e| unavailable(&e))?;
+            let row = found.row.ok_or_else(activation_refused)?;
+            if !identity::verify_hmac_sha256(row.code_secret_hash.as_bytes(), text.as_bytes(), &proof.0) {
+                return Err(activation_refused());
+            }
+            let found = Versioned { revision: found.revision, row };
+            match self.register_once(&scope, activation_id, &found, facts.clone(), node_key, peer).await {
+                Ok(id) => {
+                    node_id = Some(id);
+                    break;
+                }
+                Err(RegisterError::Refused(reason)) => return Err(reason),
+                Err(RegisterError::Again) => {}
+            }
+        }
+        let node_id =
+            node_id.ok_or_else(|| refusal(RefusalCode::Unavailable, "too many hosts register at once; try again"))?;
+        let job_key = Bytes32(self.keys.job.public_key());
+        let (incarnation, region) = (self.keys.incarnation, scope.region.to_string());
+        let text = registered_text(
+            &greeting.hello.nonce,
+            &greeting.server_nonce,
+            &node_key,
+            &node_id,
+            &job_key,
+            incarnation,
+            &region,
+        );
+        let signature = Bytes64(self.keys.identity.sign(&text));
+        Ok(FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature })
+    }
+
+    async fn register_once(
+        self: &Arc<Self>,
+        scope: &Scope,
+        activation_id: &ActivationId,
+        found: &Versioned<Activation>,
+        facts: NodeFacts,
+        node_key: Bytes32,
+        peer: SocketAddr,
+    ) -> Result<NodeId, RegisterError> {
+        let context = self.context(scope.clone(), Principal::System, peer.ip().to_string());
+        let key = NodePublicKey(node_key.0);
+        let made = self.with_ids(|ids| nodes::register_node(Some(found), facts, key, context.now, ids));
+        let (node_id, changes) =
+            made.map_err(|reason| RegisterError::Refused(refusal(RefusalCode::Activation, &reason.to_string())))?;
+        let mut changes: Changes<Write> = changes.map(Write::from);
+        let after = serde_json::json!({"node_id": node_id, "activation_id": activation_id});
+        let arn = scope.ssm_arn(&format!("managed-instance/{node_id}"));
+        changes.audit.push(context.audit("careen:RegisterNode", arn, &serde_json::Value::Null, &after));
+        match self.store.apply(scope, changes).await {
+            Ok(_) => Ok(node_id),
+            Err(ApplyError::Conflict { .. }) => Err(RegisterError::Again),
+            Err(error) => Err(RegisterError::Refused(unavailable(&error))),
+        }
+    }
+
+    /// Begins a session with an agent that has proved that it holds a node's key.
+    ///
+    /// # Errors
+    /// One refusal for every reason that would tell a stranger something.
+    pub async fn agent_prove(
+        self: &Arc<Self>,
+        greeting: &Greeting,
+        signature: Bytes64,
+        facts: HostFacts,
+        peer: SocketAddr,
+    ) -> Result<(AgentSession, FromServerHandshake), Refusal> {
+        let Purpose::Connect { node_id } = &greeting.hello.purpose else {
+            return Err(refusal(RefusalCode::Protocol, "this conversation was not begun to connect"));
+        };
+        let scope = self.store.node_scope_get(node_id).await.map_err(|e| unavailable(&e))?.ok_or_else(node_refused)?;
+        let node = self.store.node_get(&scope, node_id).await.map_err(|e| unavailable(&e))?;
+        let row = node.row.filter(|row| row.state == NodeState::Registered).ok_or_else(node_refused)?;
+        let identity_key = Bytes32(self.keys.identity.public_key());
+        let text = connect_text(node_id, &greeting.hello.nonce, &greeting.server_nonce, greeting.epoch, &identity_key);
+        if !identity::verify_ed25519(&row.public_key.0, &text, &signature.0) {
+            return Err(node_refused());
+        }
+        let outgoing = self.sessions.begin(node_id, greeting.epoch).ok_or_else(|| {
+            refusal(RefusalCode::Unavailable, "another connection of this node was quicker; try again")
+        })?;
+        let inventory_digest = row.inventory_digest.clone();
+        let session = AgentSession {
+            node_id: node_id.clone(),
+            scope: scope.clone(),
+            epoch: greeting.epoch,
+            source_address: peer.ip().to_string(),
+            peer,
+            boot_id: facts.boot_id.clone(),
+            outgoing,
+        };
+        let found = Versioned { revision: node.revision, row };
+        self.note_facts(&scope, &found, node_facts(&facts, &greeting.hello.agent_version, peer)).await;
+        let welcome = FromServerHandshake::Welcome {
+            epoch: greeting.epoch,
+            heartbeat_seconds: HEARTBEAT_SECONDS,
+            now: self.now(),
+            inventory_digest,
+        };
+        Ok((session, welcome))
+    }
+
+    /// Takes in what a node says of its host; a conflict is left to the next time it says so.
+    pub(super) async fn note_facts(&self, scope: &Scope, node: &Versioned<ManagedNode>, facts: NodeFacts) {
+        let changes = nodes::record_facts(node, facts, self.now()).map(Write::from);
+        if !changes.is_empty()
+            && let Err(error) = self.store.apply(scope, changes).await
+        {
+            tracing::warn!(node = %node.row.node_id, "the host's facts were not kept: {error}");
+        }
+    }
+
+    /// The agent is connected: note it at once, and look whether something waits for it.
+    pub async fn agent_arrived(self: &Arc<Self>, session: &AgentSession) {
+        tracing::info!(node = %session.node_id, epoch = session.epoch, from = session.source_address, "agent connected");
+        let ping = self.ping(session, &session.boot_id, true);
+        if let Err(error) = self.store.pings_put(vec![(session.scope.clone(), ping)]).await {
+            tracing::warn!(node = %session.node_id, "the connection was not noted: {error}");
+        }
+        self.redeliver_to(session).await;
+        self.wake();
+    }
+
+    /// The agent's connection is over.
+    pub async fn agent_left(&self, session: &AgentSession) {
+        tracing::info!(node = %session.node_id, epoch = session.epoch, "agent disconnected");
+        self.sessions.gone(&session.node_id, session.epoch);
+        // Its last ping stays as it is: whether the node counts as lost follows from how long ago that was.
+    }
+
+    pub(super) fn ping(&self, session: &AgentSession, boot_id: &str, connected: bool) -> Ping {
+        Ping {
+            node_id: session.node_id.clone(),
+            last_ping_at: self.now(),
+            connected,
+            epoch: session.epoch,
+            replica: self.settings.replica.clone(),
+            boot_id: boot_id.chars().take(64).collect(),
+            last_boot_at: None,
+        }
+    }
+
+    /// How long an agent may be silent before its connection is given up.
+    #[must_use]
+    pub fn agent_silence_max(&self) -> Duration {
+        Duration::from_millis(u64::from(HEARTBEAT_SECONDS) * 2500)
+    }
+}
+
+enum RegisterError {
+    Again,
+    Refused(Refusal),
+}
+
+/// What an agent says of its host, as the domain keeps it. An address that it does not know is the one it calls from.
+pub(super) fn node_facts(facts: &HostFacts, agent_version: &str, peer: SocketAddr) -> NodeFacts {
+    let ip_address = match facts.ip_address.is_empty() {
+        true => peer.ip().to_string(),
+        false => facts.ip_address.clone(),
+    };
+    NodeFacts {
+        platform_type: PlatformType::Linux,
+        platform_name: facts.distribution.name.clone(),
+        platform_version: facts.distribution.version_id.clone(),
+        computer_name: facts.computer_name.clone(),
+        ip_address,
+        agent_version: agent_version.to_owned(),
+        architecture: facts.architecture.clone(),
+        distribution_id: facts.distribution.id.clone(),
+        distribution_version_id: facts.distribution.version_id.clone(),
+        distribution_codename: facts.distribution.codename.clone(),
+    }
+}

@@ -1,0 +1,255 @@
+//! What agents say, one message at a time. A message is acknowledged when what it says is durable; one that came before
+//! changes nothing and is acknowledged again.
+
+use std::sync::Arc;
+
+use access::{Action, Decision, Principal, Resource};
+use agent_wire::{FromServer, JobReport, StepReport, StepStatus as ReportedStatus, ToServer, ToServerBody};
+use changes::{Changes, Versioned};
+use commands::{
+    AgentRefusal, Invocation, InvocationEvent, Outcome, Report, StepOutcome, StepStatus, StepText, outcome_of_steps,
+};
+use identifiers::JobId;
+use store::{ApplyError, Write};
+
+use super::{AgentSession, handshake::node_facts};
+use crate::{Error, Server};
+
+/// What became of a message.
+pub(super) struct Kept {
+    answer: Option<FromServer>,
+}
+
+impl Kept {
+    /// It is durable.
+    pub(super) fn done() -> Self {
+        Self { answer: None }
+    }
+
+    /// It is dealt with, and this is to be said besides.
+    pub(super) fn answered(answer: FromServer) -> Self {
+        Self { answer: Some(answer) }
+    }
+
+    /// It makes no sense; said again it would make no more.
+    pub(super) fn refused(reason: &str) -> Self {
+        tracing::warn!("an agent's message was dropped: {reason}");
+        Self { answer: None }
+    }
+}
+
+impl Server {
+    /// Takes in one message and gives what is to be answered. Without an acknowledgement the agent says it again.
+    pub async fn agent_message(self: &Arc<Self>, session: &AgentSession, message: ToServer) -> Vec<FromServer> {
+        let id = message.id;
+        if matches!(message.body, ToServerBody::Unknown) {
+            self.metrics.agent_message("unknown");
+            return vec![FromServer::Unsupported { id }];
+        }
+        if let Err(reason) = authorised(session) {
+            tracing::error!(node = %session.node_id, "a node's message was refused: {reason}");
+            return Vec::new();
+        }
+        match self.take_in(session, message.body).await {
+            Ok(kept) => {
+                let acknowledged = (id != 0).then_some(FromServer::Acknowledged { id });
+                acknowledged.into_iter().chain(kept.answer).collect()
+            }
+            Err(error) => {
+                let detail = error.detail.as_deref().unwrap_or(&error.message);
+                tracing::error!(node = %session.node_id, "a node's message could not be kept: {detail}");
+                Vec::new()
+            }
+        }
+    }
+
+    async fn take_in(self: &Arc<Self>, session: &AgentSession, body: ToServerBody) -> Result<Kept, Error> {
+        let kind;
+        let result = match body {
+            ToServerBody::Heartbeat { boot_id } => {
+                kind = "heartbeat";
+                self.pings.note(&session.scope, self.ping(session, &boot_id, true));
+                Ok(Kept::done())
+            }
+            ToServerBody::Facts(facts) => {
+                kind = "facts";
+                let node = self.store.node_get(&session.scope, &session.node_id).await?;
+                if let Some(row) = node.row {
+                    let facts = node_facts(&facts, &facts.agent_version, session.peer);
+                    self.note_facts(&session.scope, &Versioned { revision: node.revision, row }, facts).await;
+                }
+                Ok(Kept::done())
+            }
+            ToServerBody::JobAccepted { job_id } => {
+                kind = "job_accepted";
+                self.report_on(session, &job_id, |_| Report::of(InvocationEvent::Accepted)).await
+            }
+            ToServerBody::JobRefused { job_id, reason } => {
+                kind = "job_refused";
+                let event = InvocationEvent::AgentRefused(AgentRefusal::Unreadable);
+                self.report_on(session, &job_id, |_| Report::because(event, reason.clone())).await
+            }
+            ToServerBody::OrderRefused { reason, job_id } => {
+                kind = "order_refused";
+                tracing::warn!(node = %session.node_id, "an order was refused: {reason}");
+                self.audit_order_refused(session, &reason, job_id.as_ref()).await?;
+                match job_id {
+                    None => Ok(Kept::done()),
+                    Some(job_id) => {
+                        let event = InvocationEvent::AgentRefused(AgentRefusal::Unreadable);
+                        self.report_on(session, &job_id, |_| Report::because(event, reason.clone())).await
+                    }
+                }
+            }
+            ToServerBody::StepStarted { job_id, step, at } => {
+                kind = "step_started";
+                self.report_on(session, &job_id, |invocation| step_started(invocation, &step, at)).await
+            }
+            ToServerBody::JobFinished(report) => {
+                kind = "job_finished";
+                self.report_on(session, &report.job_id.clone(), |invocation| job_finished(invocation, &report)).await
+            }
+            ToServerBody::PatchRun(run) => {
+                kind = "patch_run";
+                self.keep_patch_run(session, *run).await
+            }
+            ToServerBody::Inventory(report) => {
+                kind = "inventory";
+                self.keep_inventory(session, *report).await
+            }
+            ToServerBody::Unknown => {
+                kind = "unknown";
+                Ok(Kept::done())
+            }
+        };
+        self.metrics.agent_message(kind);
+        result
+    }
+
+    /// Applies what a node says of a job; only of a job that it was given.
+    async fn report_on(
+        self: &Arc<Self>,
+        session: &AgentSession,
+        job_id: &JobId,
+        report: impl Fn(&Invocation) -> Report,
+    ) -> Result<Kept, Error> {
+        for _ in 0..5 {
+            let found = self.store.invocation_get_by_job(&session.scope, job_id).await?;
+            let Some(invocation) = found.filter(|found| found.row.node_id == session.node_id) else {
+                return Ok(Kept::refused("a report of a job that this node was not given"));
+            };
+            let decided = commands::apply_report(&invocation, &report(&invocation.row), self.now());
+            let changes: Changes<Write> = match decided {
+                Ok(changes) => changes.map(Write::from),
+                Err(impossible) => return Ok(Kept::refused(&impossible.to_string())),
+            };
+            if changes.is_empty() {
+                return Ok(Kept::done());
+            }
+            match self.store.apply(&session.scope, changes).await {
+                Ok(_) => {
+                    // Others of the command may have become due, or it may be over.
+                    self.wake();
+                    return Ok(Kept::done());
+                }
+                Err(ApplyError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::internal("five attempts to keep a node's report met other changes"))
+    }
+
+    async fn audit_order_refused(
+        self: &Arc<Self>,
+        session: &AgentSession,
+        reason: &str,
+        job_id: Option<&JobId>,
+    ) -> Result<(), Error> {
+        let principal = Principal::Node { scope: session.scope.clone(), node_id: session.node_id.clone() };
+        let context = self.context(session.scope.clone(), principal, session.source_address.clone());
+        let resource = session.scope.ssm_arn(&format!("managed-instance/{}", session.node_id));
+        let reason: String = reason.chars().take(500).collect();
+        let mut record = context.audit_refused("careen:ReceiveOrder", resource, &reason);
+        record.after = serde_json::json!({ "job_id": job_id });
+        let mut changes: Changes<Write> = Changes::new();
+        changes.audit.push(record);
+        self.store.apply(&session.scope, changes).await?;
+        Ok(())
+    }
+}
+
+/// A node may report about itself only; the session fixes which node speaks.
+fn authorised(session: &AgentSession) -> Result<(), String> {
+    let principal = Principal::Node { scope: session.scope.clone(), node_id: session.node_id.clone() };
+    let own = Resource::new(&session.scope.ssm_arn(&format!("managed-instance/{}", session.node_id)));
+    match access::authorise(&principal, &Action::new("careen:Report"), &[own], &session.scope) {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(reason) => Err(reason.to_string()),
+    }
+}
+
+fn plugin(invocation: &Invocation, step: &str) -> String {
+    let found = invocation.steps.iter().find(|known| known.name == step);
+    found.map(|known| known.plugin.clone()).unwrap_or_default()
+}
+
+fn step_started(invocation: &Invocation, step: &str, at: identifiers::Timestamp) -> Report {
+    let mut report = Report::of(InvocationEvent::Started);
+    report.steps.push(StepOutcome {
+        name: step.to_owned(),
+        plugin: plugin(invocation, step),
+        status: StepStatus::InProgress,
+        response_code: commands::RESPONSE_CODE_UNKNOWN,
+        started_at: Some(at),
+        finished_at: None,
+    });
+    report
+}
+
+fn job_finished(invocation: &Invocation, job: &JobReport) -> Report {
+    let steps: Vec<StepOutcome> = job
+        .steps
+        .iter()
+        .map(|step| StepOutcome {
+            name: step.name.clone(),
+            plugin: plugin(invocation, &step.name),
+            status: status(step.status),
+            response_code: i64::from(step.exit_code),
+            started_at: step.started_at,
+            finished_at: step.finished_at,
+        })
+        .collect();
+    // A node that says "finished" with a step still open has not done what it says.
+    let outcome = outcome_of_steps(steps.iter().map(|step| step.status)).unwrap_or(Outcome::Failed);
+    let interrupted = job.steps.iter().find(|step| step.status == ReportedStatus::Interrupted);
+    let mut report = match interrupted {
+        Some(step) => Report::because(
+            InvocationEvent::Finished(outcome),
+            format!("Interrupted: the host or the agent went down while step {} ran; it was not run again.", step.name),
+        ),
+        None => Report::of(InvocationEvent::Finished(outcome)),
+    };
+    report.steps = steps;
+    report.outputs = job.steps.iter().map(output).collect();
+    report
+}
+
+fn status(reported: ReportedStatus) -> StepStatus {
+    match reported {
+        ReportedStatus::Success => StepStatus::Success,
+        ReportedStatus::Failed | ReportedStatus::Interrupted => StepStatus::Failed,
+        ReportedStatus::TimedOut => StepStatus::TimedOut,
+        ReportedStatus::Cancelled => StepStatus::Cancelled,
+        ReportedStatus::Skipped => StepStatus::Skipped,
+    }
+}
+
+fn output(step: &StepReport) -> StepText {
+    StepText {
+        step: step.name.clone(),
+        stdout: step.stdout.clone(),
+        stderr: step.stderr.clone(),
+        stdout_truncated: step.stdout_truncated,
+        stderr_truncated: step.stderr_truncated,
+    }
+}

@@ -1,0 +1,8 @@
+//! The agents' conversation: who they are, what they report. Frames and sockets are `api`'s.
+
+mod handshake;
+mod inbox;
+pub(crate) mod orders;
+mod report;
+
+pub use handshake::{AgentSession, Greeting};

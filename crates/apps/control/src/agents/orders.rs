@@ -1,0 +1,167 @@
+//! What goes to agents: invocations as signed orders. An order may be sent more than once; an agent runs each job once.
+
+use std::sync::Arc;
+
+use access::Principal;
+use agent_wire::{FromServer, Job, Order, OrderBody, PatchStep, SignedOrder, Step, StepAction, order_text};
+use commands::{Command, Disposition, Invocation, Platform, ResolvedStep, built_in_document, check_parameters};
+use identifiers::{NodeId, RequestId, Scope};
+use nodes::{ManagedNode, patch_group_of};
+use packages::{Distribution, OperatingSystem};
+use patching::{PatchOperation, RebootOption};
+
+use super::AgentSession;
+use crate::{Context, Error, Server, snapshot};
+
+/// How long a cancel order is good for, in seconds; it is sent again as long as it is needed.
+const CANCEL_SECONDS: i64 = 300;
+
+impl Server {
+    /// Sends again what waits for a node that has just connected.
+    pub(super) async fn redeliver_to(self: &Arc<Self>, session: &AgentSession) {
+        let nodes = Some(vec![session.node_id.clone()]);
+        let open = self.store.invocation_list_open(&session.scope, nodes, None, snapshot::WHOLE_MAX).await;
+        let open = match open {
+            Ok(open) => open,
+            Err(error) => {
+                return tracing::error!(node = %session.node_id, "what waits for it could not be read: {error}");
+            }
+        };
+        for invocation in open {
+            self.deliver(&session.scope, &invocation.row).await;
+        }
+    }
+
+    /// Sends an invocation's order, or its cancel order, if its state calls for one and its node is connected here.
+    pub(crate) async fn deliver(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) {
+        if !self.sessions.is_connected(&invocation.node_id) {
+            return;
+        }
+        let order = if invocation.is_to_be_sent() {
+            self.run_order(scope, invocation).await
+        } else if invocation.is_cancel_to_be_sent() {
+            self.cancel_order(scope, invocation).await
+        } else {
+            return;
+        };
+        match order {
+            // A queue that is full is looked at again at the next turn.
+            Ok(order) => {
+                self.sessions.send(&invocation.node_id, FromServer::Order(order));
+            }
+            Err(error) => {
+                let detail = error.detail.as_deref().unwrap_or(&error.message);
+                tracing::error!(node = %invocation.node_id, command = %invocation.command_id, "no order could be made: {detail}");
+            }
+        }
+    }
+
+    async fn run_order(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> Result<SignedOrder, Error> {
+        let context = self.context(scope.clone(), Principal::System, String::new());
+        let command = snapshot::command(&context, &invocation.command_id).await?.row;
+        let document = built_in_document(command.document_name.as_str())
+            .ok_or_else(|| Error::internal(format!("no document {}", command.document_name)))?;
+        let values = check_parameters(document, &command.parameters)?;
+        let node = snapshot::node(&context, invocation.node_id.as_str()).await?.row;
+        let mut steps = Vec::new();
+        for resolved in commands::resolve_steps(document, &values, Platform::Linux) {
+            steps.push(step(&context, &node, resolved).await?);
+        }
+        let job = Job {
+            job_id: invocation.job_id.clone(),
+            command_id: command.command_id.clone(),
+            document_name: command.document_name.to_string(),
+            steps,
+        };
+        self.signed(&context, &invocation.node_id, &command, invocation.delivery_until, OrderBody::Run(job))
+    }
+
+    async fn cancel_order(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> Result<SignedOrder, Error> {
+        let context = self.context(scope.clone(), Principal::System, String::new());
+        let command = snapshot::command(&context, &invocation.command_id).await?.row;
+        let until = context.now.plus_seconds(CANCEL_SECONDS);
+        let body = OrderBody::Cancel { job_id: invocation.job_id.clone() };
+        self.signed(&context, &invocation.node_id, &command, until, body)
+    }
+
+    fn signed(
+        &self,
+        context: &Context,
+        node_id: &NodeId,
+        command: &Command,
+        expires_at: identifiers::Timestamp,
+        body: OrderBody,
+    ) -> Result<SignedOrder, Error> {
+        let order = Order {
+            node_id: node_id.clone(),
+            incarnation: self.keys.incarnation,
+            issued_at: context.now,
+            expires_at,
+            request_id: RequestId::parse(&command.request_id).unwrap_or_else(|_| context.request_id.clone()),
+            body,
+        };
+        let payload = serde_json::to_string(&order)?;
+        let signature = agent_wire::Bytes64(self.keys.job.sign(&order_text(&payload)));
+        Ok(SignedOrder { payload, signature })
+    }
+}
+
+async fn step(context: &Context, node: &ManagedNode, resolved: ResolvedStep) -> Result<Step, Error> {
+    let action = match resolved.disposition {
+        Disposition::Skip { reason } => StepAction::Skip { reason },
+        Disposition::Fail { reason } => return Err(Error::internal(reason)),
+        Disposition::Run => match resolved.plugin.as_str() {
+            "aws:runShellScript" => shell(&resolved.inputs),
+            "careen:patch" => StepAction::Patch(Box::new(patch(context, node, &resolved.inputs).await?)),
+            other => return Err(Error::internal(format!("no plugin {other}"))),
+        },
+    };
+    Ok(Step {
+        name: resolved.name,
+        plugin: resolved.plugin,
+        timeout_seconds: u32::try_from(resolved.timeout_seconds).unwrap_or(u32::MAX),
+        action,
+    })
+}
+
+fn text(inputs: &serde_json::Value, name: &str) -> String {
+    inputs.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn shell(inputs: &serde_json::Value) -> StepAction {
+    let lines = match inputs.get("runCommand") {
+        Some(serde_json::Value::Array(lines)) => {
+            lines.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect()
+        }
+        Some(serde_json::Value::String(line)) => vec![line.clone()],
+        _ => Vec::new(),
+    };
+    StepAction::RunShellScript { lines, working_directory: text(inputs, "workingDirectory") }
+}
+
+/// The patch step with the baseline that governs the node at this moment.
+async fn patch(context: &Context, node: &ManagedNode, inputs: &serde_json::Value) -> Result<PatchStep, Error> {
+    let unknown = |what: &str| Error::internal(format!("the patch step's {what} cannot be read"));
+    let tags = context.server.store.tags_get(&context.scope, &nodes::TagResource::node(&node.node_id)).await?.row;
+    let patch_group = patch_group_of(&tags);
+    let operating_system = operating_system(node).ok_or_else(|| unknown("operating system"))?;
+    let effective = snapshot::effective_baseline(context, patch_group.as_ref(), operating_system).await?;
+    Ok(PatchStep {
+        operation: PatchOperation::parse(&text(inputs, "Operation")).ok_or_else(|| unknown("Operation"))?,
+        reboot_option: RebootOption::parse(&text(inputs, "RebootOption")).ok_or_else(|| unknown("RebootOption"))?,
+        baseline: effective.baseline,
+        patch_group: patch_group.map(|group| group.to_string()).unwrap_or_default(),
+        snapshot_id: text(inputs, "SnapshotId"),
+    })
+}
+
+/// The operating system that a node's baseline is chosen by. One without a name in SSM counts as Debian: the node itself
+/// then says what it cannot do.
+pub(crate) fn operating_system(node: &ManagedNode) -> Option<OperatingSystem> {
+    let distribution = Distribution {
+        id: node.facts.distribution_id.clone(),
+        version_id: node.facts.distribution_version_id.clone(),
+        ..Distribution::default()
+    };
+    OperatingSystem::of(&distribution).or(Some(OperatingSystem::Debian))
+}

@@ -1,0 +1,33 @@
+//! The server's own keys: made at the first start, kept encrypted in the database under the key file's key.
+
+use identity::{MasterKey, Sealer, SigningKey};
+
+/// What the server signs and seals with.
+#[derive(Debug)]
+pub struct Keys {
+    /// Who the server is to its agents.
+    pub identity: SigningKey,
+    /// What orders are signed with.
+    pub job: SigningKey,
+    /// Seals the secrets of access keys.
+    pub secrets: Sealer,
+    /// Seals page tokens.
+    pub pages: Sealer,
+    /// Makes the tokens of forms.
+    pub forms: Sealer,
+    /// The incarnation of the database: one more after each restore, so that no old order runs again.
+    pub incarnation: u64,
+}
+
+impl Keys {
+    pub(crate) fn new(master: &MasterKey, identity: SigningKey, job: SigningKey, incarnation: u64) -> Self {
+        Self {
+            identity,
+            job,
+            secrets: master.sealer("access-key"),
+            pages: master.sealer("page-token"),
+            forms: master.sealer("form-token"),
+            incarnation,
+        }
+    }
+}

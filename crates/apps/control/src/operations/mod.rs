@@ -1,0 +1,115 @@
+//! One module per operation, and the table that leads to them.
+
+mod add_tags_to_resource;
+mod baselines;
+mod cancel_command;
+mod create_activation;
+mod create_patch_baseline;
+mod delete_activation;
+mod delete_patch_baseline;
+mod deregister_managed_instance;
+mod deregister_patch_baseline_for_patch_group;
+mod describe_activations;
+mod describe_document;
+mod describe_document_permission;
+mod describe_instance_information;
+mod describe_instance_patch_states;
+mod describe_instance_patches;
+mod describe_patch_baselines;
+mod describe_patch_groups;
+mod documents;
+mod get_caller_identity;
+mod get_command_invocation;
+mod get_default_patch_baseline;
+mod get_document;
+mod get_patch_baseline;
+mod get_patch_baseline_for_patch_group;
+mod list_command_invocations;
+mod list_commands;
+mod list_documents;
+mod list_tags_for_resource;
+mod register_default_patch_baseline;
+mod register_patch_baseline_for_patch_group;
+mod remove_tags_from_resource;
+mod send_command;
+mod shown_commands;
+mod update_managed_instance_role;
+mod update_patch_baseline;
+
+use aws_wire::{AwsError, Operation, ssm, sts};
+
+use crate::{Context, call::perform_json};
+
+macro_rules! route {
+    ($context:expr, $operation:expr, $body:expr, [$($name:ident $request:ident),* $(,)?]) => {
+        match $operation {
+            $(ssm::Operation::$name => perform_json::<ssm::$request>($context, $body).await,)*
+        }
+    };
+}
+
+/// Answers one awsJson1.1 request of an authenticated caller. The match is exhaustive: an operation of the model
+/// without a module does not compile.
+///
+/// # Errors
+/// The AWS error to be written.
+pub async fn answer_json(context: &Context, operation: ssm::Operation, body: &[u8]) -> Result<Vec<u8>, AwsError> {
+    route!(context, operation, body, [
+        AddTagsToResource AddTagsToResourceRequest,
+        CancelCommand CancelCommandRequest,
+        CreateActivation CreateActivationRequest,
+        CreatePatchBaseline CreatePatchBaselineRequest,
+        DeleteActivation DeleteActivationRequest,
+        DeletePatchBaseline DeletePatchBaselineRequest,
+        DeregisterManagedInstance DeregisterManagedInstanceRequest,
+        DeregisterPatchBaselineForPatchGroup DeregisterPatchBaselineForPatchGroupRequest,
+        DescribeActivations DescribeActivationsRequest,
+        DescribeDocument DescribeDocumentRequest,
+        DescribeDocumentPermission DescribeDocumentPermissionRequest,
+        DescribeInstanceInformation DescribeInstanceInformationRequest,
+        DescribeInstancePatchStates DescribeInstancePatchStatesRequest,
+        DescribeInstancePatches DescribeInstancePatchesRequest,
+        DescribePatchBaselines DescribePatchBaselinesRequest,
+        DescribePatchGroups DescribePatchGroupsRequest,
+        GetCommandInvocation GetCommandInvocationRequest,
+        GetDefaultPatchBaseline GetDefaultPatchBaselineRequest,
+        GetDocument GetDocumentRequest,
+        GetPatchBaseline GetPatchBaselineRequest,
+        GetPatchBaselineForPatchGroup GetPatchBaselineForPatchGroupRequest,
+        ListCommandInvocations ListCommandInvocationsRequest,
+        ListCommands ListCommandsRequest,
+        ListDocuments ListDocumentsRequest,
+        ListTagsForResource ListTagsForResourceRequest,
+        RegisterDefaultPatchBaseline RegisterDefaultPatchBaselineRequest,
+        RegisterPatchBaselineForPatchGroup RegisterPatchBaselineForPatchGroupRequest,
+        RemoveTagsFromResource RemoveTagsFromResourceRequest,
+        SendCommand SendCommandRequest,
+        UpdateManagedInstanceRole UpdateManagedInstanceRoleRequest,
+        UpdatePatchBaseline UpdatePatchBaselineRequest,
+    ])
+}
+
+/// Answers one Query request of an authenticated caller with XML.
+///
+/// # Errors
+/// The AWS error to be written.
+pub async fn answer_query(context: &Context, operation: sts::Operation) -> Result<Vec<u8>, AwsError> {
+    match operation {
+        sts::Operation::GetCallerIdentity => {
+            let output = crate::call::perform(context, sts::GetCallerIdentityRequest::default())
+                .await
+                .map_err(|error| crate::call::wire_error(&error))?;
+            Ok(aws_wire::query::caller_identity(&output, context.request_id.as_str()))
+        }
+    }
+}
+
+/// Every operation that has an answer, for tests of completeness.
+#[must_use]
+pub fn all() -> Vec<Operation> {
+    ssm::Operation::ALL
+        .iter()
+        .map(|o| Operation::Ssm(*o))
+        .chain([Operation::Sts(sts::Operation::GetCallerIdentity)])
+        .collect()
+}

@@ -1,0 +1,100 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use access::Principal;
+use identifiers::{IdSource, RequestId, Scope};
+use store::Store;
+use tokio::sync::Notify;
+
+use crate::{Clock, Context, Keys, Metrics, Settings, pings::Pings, sessions::Sessions};
+
+/// One server process: the store, the keys, the clock, and who is connected.
+pub struct Server {
+    /// Where everything is kept.
+    pub store: Store,
+    /// What it signs and seals with.
+    pub keys: Keys,
+    /// What it was started with.
+    pub settings: Settings,
+    /// What is counted.
+    pub metrics: Metrics,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Mutex<Box<dyn IdSource>>,
+    pub(crate) sessions: Sessions,
+    pub(crate) pings: Pings,
+    pub(crate) woken: Notify,
+}
+
+impl Server {
+    /// Puts a server together; nothing runs yet.
+    pub fn new(
+        store: Store,
+        keys: Keys,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        ids: Box<dyn IdSource>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            keys,
+            settings,
+            metrics: Metrics::default(),
+            clock,
+            ids: Mutex::new(ids),
+            sessions: Sessions::default(),
+            pings: Pings::default(),
+            woken: Notify::new(),
+        })
+    }
+
+    /// The current instant.
+    #[must_use]
+    pub fn now(&self) -> identifiers::Timestamp {
+        self.clock.now()
+    }
+
+    /// Lends out the source of ids.
+    pub(crate) fn with_ids<T>(&self, make: impl FnOnce(&mut dyn IdSource) -> T) -> T {
+        make(self.ids.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
+    }
+
+    /// A fresh request id.
+    #[must_use]
+    pub fn request_id(&self) -> RequestId {
+        self.with_ids(RequestId::generate)
+    }
+
+    /// The context of a request.
+    #[must_use]
+    pub fn context(self: &Arc<Self>, scope: Scope, principal: Principal, source_address: String) -> Context {
+        Context {
+            request_id: self.request_id(),
+            now: self.now(),
+            server: Arc::clone(self),
+            scope,
+            principal,
+            source_address,
+        }
+    }
+
+    /// Something became due: the reconcilers look now instead of at their next turn.
+    pub(crate) fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    /// Whether a node is connected to this process.
+    #[must_use]
+    pub fn is_connected(&self, node: &identifiers::NodeId) -> bool {
+        self.sessions.is_connected(node)
+    }
+
+    /// Ends the agents' connections, so that they call again elsewhere or later.
+    pub fn end_sessions(&self) {
+        self.sessions.end_all();
+    }
+
+    /// The text of `/metrics`.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        self.metrics.render(&[("careen_agents_connected", self.sessions.count() as u64)])
+    }
+}

@@ -1,0 +1,75 @@
+//! The agents connected to this process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use agent_wire::FromServer;
+use identifiers::NodeId;
+use tokio::sync::mpsc;
+
+/// How many messages may wait for one agent; more are left to the next look at what is due.
+const QUEUE_MESSAGES_MAX: usize = 64;
+
+struct Line {
+    epoch: i64,
+    sender: mpsc::Sender<FromServer>,
+}
+
+/// Node to connection; the connection with the newest epoch counts.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<BTreeMap<NodeId, Line>>);
+
+impl Sessions {
+    /// Begins a connection. `None`: one with this epoch or a newer one is there already.
+    pub(crate) fn begin(&self, node: &NodeId, epoch: i64) -> Option<mpsc::Receiver<FromServer>> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.get(node).is_some_and(|line| line.epoch >= epoch) {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
+        // The older connection's sender is dropped here; it notices and ends.
+        lines.insert(node.clone(), Line { epoch, sender });
+        Some(receiver)
+    }
+
+    /// The connection of this epoch has gone.
+    pub(crate) fn gone(&self, node: &NodeId, epoch: i64) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.get(node).is_some_and(|line| line.epoch == epoch) {
+            lines.remove(node);
+        }
+    }
+
+    /// Ends a node's connection from this side.
+    pub(crate) fn end(&self, node: &NodeId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+    }
+
+    /// Whether the message was put into the queue of the node's connection.
+    pub(crate) fn send(&self, node: &NodeId, message: FromServer) -> bool {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.get(node).is_some_and(|line| line.sender.try_send(message).is_ok())
+    }
+
+    /// Whether the node is connected to this process.
+    pub(crate) fn is_connected(&self, node: &NodeId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(node)
+    }
+
+    /// The newest epoch among the connections of a node.
+    pub(crate) fn epoch(&self, node: &NodeId) -> i64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(node).map_or(0, |line| line.epoch)
+    }
+
+    /// How many agents are connected.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Ends all connections: the server stops.
+    pub(crate) fn end_all(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}

@@ -1,0 +1,212 @@
+//! The first start: keys, the administrator's access key, and the check that the key file is the right one.
+
+use access::Principal;
+use aws_wire::Sensitive;
+use changes::Changes;
+use identifiers::{AccessKeyId, AccountId, Scope, Timestamp};
+use identity::{MasterKey, Secret, SigningKey};
+use store::{AccessKeyRow, AccessKeyStatus, RecordWrite, ServerKeyRow, Store, Write};
+use thiserror::Error;
+
+use crate::{Error, Keys, Server};
+
+const FINGERPRINT: &str = "key-fingerprint";
+const INCARNATION: &str = "incarnation";
+const ROOT: &str = "root";
+
+/// Why a server cannot start on this database.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// The database belongs to another key file.
+    #[error(
+        "the key file is not the one this database was made with: its secrets could not be read. \
+         Give the right one with --key-file, or put it back in its place"
+    )]
+    OtherKey,
+    /// A key in the database cannot be opened.
+    #[error("the {0} key in the database cannot be opened")]
+    BrokenKey(&'static str),
+    /// The access key given from outside has another form.
+    #[error("the access key id given in CAREEN_ROOT_ACCESS_KEY_ID is not one: {0}")]
+    AccessKeyId(identifiers::IdError),
+    /// The access key given from outside belongs to another account.
+    #[error("the access key {0} exists already in another account")]
+    AccessKeyTaken(AccessKeyId),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::ApplyError),
+    /// The store failed.
+    #[error(transparent)]
+    Read(#[from] store::ReadError),
+    /// Nothing could be sealed.
+    #[error(transparent)]
+    Seal(#[from] identity::SealError),
+    /// No key could be made.
+    #[error(transparent)]
+    NoRandomness(#[from] identity::NoRandomness),
+}
+
+/// The administrator's access key, which is written to the credentials file.
+#[derive(Debug, Clone)]
+pub struct FirstKey {
+    /// Its id.
+    pub access_key_id: AccessKeyId,
+    /// Its secret.
+    pub secret: Secret,
+}
+
+/// Makes or opens everything a server needs in its database. `given` is an access key from outside (id and secret);
+/// without one, the administrator's key is made at the first start and opened at every other.
+///
+/// # Errors
+/// When the key file does not belong to the database, or the store fails.
+pub async fn set_up(
+    store: &Store,
+    master: &MasterKey,
+    home: &Scope,
+    given: Option<(String, Secret)>,
+    now: Timestamp,
+) -> Result<(Keys, FirstKey), SetupError> {
+    let fingerprint = master.fingerprint();
+    match store.meta_get(FINGERPRINT).await? {
+        Some(known) if known == fingerprint => {}
+        Some(_) => return Err(SetupError::OtherKey),
+        None => put(store, home, vec![meta(FINGERPRINT, &fingerprint), meta(INCARNATION, "1")]).await?,
+    }
+    let incarnation = store.meta_get(INCARNATION).await?.and_then(|text| text.parse().ok()).unwrap_or(1);
+    let identity = signing_key(store, master, home, "identity", now).await?;
+    let job = signing_key(store, master, home, "job", now).await?;
+    let keys = Keys::new(master, identity, job, incarnation);
+    let first = match given {
+        Some((id, secret)) => given_key(store, &keys, home, &id, secret, now).await?,
+        None => own_key(store, &keys, home, now).await?,
+    };
+    Ok((keys, first))
+}
+
+fn meta(name: &str, value: &str) -> RecordWrite {
+    RecordWrite::MetaPut { name: name.to_owned(), value: value.to_owned() }
+}
+
+async fn put(store: &Store, home: &Scope, writes: Vec<RecordWrite>) -> Result<(), SetupError> {
+    let mut changes: Changes<Write> = Changes::new();
+    changes.writes.extend(writes.into_iter().map(Write::from));
+    store.apply(home, changes).await?;
+    Ok(())
+}
+
+async fn signing_key(
+    store: &Store,
+    master: &MasterKey,
+    home: &Scope,
+    name: &'static str,
+    now: Timestamp,
+) -> Result<SigningKey, SetupError> {
+    let sealer = master.sealer("server-key");
+    if let Some(row) = store.server_key_get(name).await? {
+        let seed = sealer.open(&row.secret_sealed, name).map_err(|_| SetupError::BrokenKey(name))?;
+        let seed: [u8; 32] = seed.try_into().map_err(|_| SetupError::BrokenKey(name))?;
+        return Ok(SigningKey::from_seed(seed)?);
+    }
+    let key = SigningKey::generate()?;
+    let row = ServerKeyRow {
+        name: name.to_owned(),
+        public_key: key.public_key().to_vec(),
+        secret_sealed: sealer.seal(key.seed(), name)?,
+        created_at: now,
+    };
+    put(store, home, vec![RecordWrite::ServerKeyPut(row)]).await?;
+    Ok(key)
+}
+
+async fn key_put(store: &Store, keys: &Keys, home: &Scope, key: &FirstKey, now: Timestamp) -> Result<(), SetupError> {
+    let row = AccessKeyRow {
+        access_key_id: key.access_key_id.clone(),
+        account: home.account.clone(),
+        principal: ROOT.to_owned(),
+        secret_sealed: keys.secrets.seal(key.secret.reveal().as_bytes(), key.access_key_id.as_str())?,
+        status: AccessKeyStatus::Active,
+        created_at: now,
+    };
+    put(store, home, vec![RecordWrite::AccessKeyPut(row)]).await
+}
+
+/// The key from outside counts: it is stored if it is new or its secret has changed.
+async fn given_key(
+    store: &Store,
+    keys: &Keys,
+    home: &Scope,
+    id: &str,
+    secret: Secret,
+    now: Timestamp,
+) -> Result<FirstKey, SetupError> {
+    let access_key_id = AccessKeyId::parse(id).map_err(SetupError::AccessKeyId)?;
+    let key = FirstKey { access_key_id, secret };
+    match store.access_key_get(&key.access_key_id).await? {
+        Some(row) if row.account != home.account => return Err(SetupError::AccessKeyTaken(key.access_key_id)),
+        Some(row) if opened(keys, &row).as_ref() == Some(&key.secret) => {}
+        _ => key_put(store, keys, home, &key, now).await?,
+    }
+    Ok(key)
+}
+
+/// The key that an earlier start made, or a new one.
+async fn own_key(store: &Store, keys: &Keys, home: &Scope, now: Timestamp) -> Result<FirstKey, SetupError> {
+    let rows = store.access_key_list(&home.account).await?;
+    let usable = rows.iter().filter(|row| row.principal == ROOT && row.status == AccessKeyStatus::Active);
+    for row in usable {
+        if let Some(secret) = opened(keys, row) {
+            return Ok(FirstKey { access_key_id: row.access_key_id.clone(), secret });
+        }
+    }
+    let key = FirstKey { access_key_id: fresh_id()?, secret: fresh_secret()? };
+    key_put(store, keys, home, &key, now).await?;
+    Ok(key)
+}
+
+fn opened(keys: &Keys, row: &AccessKeyRow) -> Option<Secret> {
+    let plain = keys.secrets.open(&row.secret_sealed, row.access_key_id.as_str()).ok()?;
+    String::from_utf8(plain).ok().map(Secret::new)
+}
+
+/// `AKIA` and sixteen characters of base 32, the form of AWS's long-lived keys.
+#[allow(clippy::indexing_slicing)] // Five bits index a table of 32.
+fn fresh_id() -> Result<AccessKeyId, SetupError> {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let random = identity::random_bytes::<16>()?;
+    let tail: String = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect();
+    AccessKeyId::parse(&format!("AKIA{tail}")).map_err(SetupError::AccessKeyId)
+}
+
+/// Forty characters, as AWS's secrets have.
+fn fresh_secret() -> Result<Secret, SetupError> {
+    let random = identity::random_bytes::<32>()?;
+    let text = agent_wire::Bytes32(random).to_string();
+    Ok(Secret::new(text.chars().take(40).collect::<String>()))
+}
+
+/// An access key that may be used, with its secret for checking a signature.
+pub struct UsableKey {
+    /// The secret.
+    pub secret: Sensitive<String>,
+    /// Who it stands for.
+    pub principal: Principal,
+    /// The account it belongs to.
+    pub account: AccountId,
+}
+
+impl Server {
+    /// The access key of this id. `None`: there is none, or it is not active.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn access_key(&self, id: &AccessKeyId) -> Result<Option<UsableKey>, Error> {
+        let row = self.store.access_key_get(id).await?.filter(|row| row.status == AccessKeyStatus::Active);
+        let usable = |row: AccessKeyRow| {
+            let secret = opened(&self.keys, &row)?;
+            let principal = Principal::Root { account: row.account.clone(), access_key_id: row.access_key_id.clone() };
+            Some(UsableKey { secret: Sensitive::from(secret.reveal().to_owned()), principal, account: row.account })
+        };
+        Ok(row.and_then(usable))
+    }
+}
