@@ -24,12 +24,7 @@ pub(crate) fn job_report(
     })
 }
 
-fn step_report(
-    folder: &JobFolder,
-    index: usize,
-    name: &str,
-    state: &StepState,
-) -> Result<StepReport, ExecutionError> {
+fn step_report(folder: &JobFolder, index: usize, name: &str, state: &StepState) -> Result<StepReport, ExecutionError> {
     let (stdout, stdout_cut) = stream(folder, index, "stdout")?;
     let (stderr, stderr_cut) = stream(folder, index, "stderr")?;
     let mut report = StepReport {

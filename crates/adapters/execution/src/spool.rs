@@ -188,7 +188,8 @@ impl Spool {
     }
 
     fn ids_on_disk(&self) -> Result<Vec<u64>, ExecutionError> {
-        let read = || std::fs::read_dir(&self.directory)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+        let read =
+            || std::fs::read_dir(&self.directory)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
         let paths = read().map_err(ExecutionError::file("reading", &self.directory))?;
         let mut ids = Vec::new();
         for path in paths {

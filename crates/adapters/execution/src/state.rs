@@ -77,7 +77,9 @@ impl JobState {
     #[must_use]
     pub fn awaiting_reboot(&self) -> Option<(Timestamp, &str, &str)> {
         self.steps.iter().find_map(|step| match step {
-            StepState::AwaitingReboot { since, boot_id, reason, .. } => Some((*since, boot_id.as_str(), reason.as_str())),
+            StepState::AwaitingReboot { since, boot_id, reason, .. } => {
+                Some((*since, boot_id.as_str(), reason.as_str()))
+            }
             StepState::Waiting | StepState::Started { .. } | StepState::Done { .. } => None,
         })
     }

@@ -174,7 +174,8 @@ impl<'a> Supervision<'a> {
                 _ => {}
             }
         }
-        let cancelled = Rest { status: StepStatus::Cancelled, exit_code: -1, reason: "Not run: the job was cancelled." };
+        let cancelled =
+            Rest { status: StepStatus::Cancelled, exit_code: -1, reason: "Not run: the job was cancelled." };
         self.folder.cancel_wanted().then_some(cancelled)
     }
 
@@ -191,11 +192,8 @@ impl<'a> Supervision<'a> {
             Turn::Wait => return Ok(Supervised::AwaitingReboot),
             Turn::Over => return Ok(Supervised::Finished),
         };
-        let started = StepState::Started {
-            at: attempt.started_at,
-            boot_id: self.boot_id.clone(),
-            attempt: attempt.number,
-        };
+        let started =
+            StepState::Started { at: attempt.started_at, boot_id: self.boot_id.clone(), attempt: attempt.number };
         // From here on a script never starts again: durable before anything is spawned.
         self.set(index, started, "")?;
         let step_path = self.folder.step_path(index);
@@ -210,9 +208,7 @@ impl<'a> Supervision<'a> {
             StepAction::RunShellScript { lines, working_directory } => {
                 script_step::run(self, &attempt, (lines, working_directory), (&mut stdout, &mut stderr), &stop)?
             }
-            StepAction::Patch(patch) => {
-                patch_step::run(self, &attempt, patch, (&mut stdout, &stop), patches)?
-            }
+            StepAction::Patch(patch) => patch_step::run(self, &attempt, patch, (&mut stdout, &stop), patches)?,
             StepAction::Skip { reason } => {
                 StepEnd::Over { status: StepStatus::Skipped, exit_code: 0, remark: Some(reason.clone()) }
             }
@@ -236,7 +232,8 @@ impl<'a> Supervision<'a> {
                     // A patch step assesses the host before it does anything.
                     return Ok(begin(attempt + 1, at, attempt > 1, true));
                 }
-                let why = if boot_id == self.boot_id { "its supervisor died" } else { "the host lost power or was rebooted" };
+                let why =
+                    if boot_id == self.boot_id { "its supervisor died" } else { "the host lost power or was rebooted" };
                 let remark = format!("Interrupted: {why} while the step ran. It was not run again.");
                 self.set(index, over(StepStatus::Interrupted, -1, at, now), &remark)?;
                 Turn::Over
@@ -275,9 +272,9 @@ impl<'a> Supervision<'a> {
         mut stderr: BoundedFile,
     ) -> Result<Supervised, ExecutionError> {
         let end = match end {
-            StepEnd::RebootWanted { .. } if attempt.number >= ATTEMPTS_MAX => {
-                StepEnd::failed(format!("The step asked for a reboot {ATTEMPTS_MAX} times; it is not given another one."))
-            }
+            StepEnd::RebootWanted { .. } if attempt.number >= ATTEMPTS_MAX => StepEnd::failed(format!(
+                "The step asked for a reboot {ATTEMPTS_MAX} times; it is not given another one."
+            )),
             end => end,
         };
         let now = host_state::now();
@@ -285,7 +282,11 @@ impl<'a> Supervision<'a> {
             StepEnd::Over { status, exit_code, remark } => {
                 if let Some(text) = remark {
                     // A skipped step says why where people look first.
-                    if matches!(step.action, StepAction::Skip { .. }) { stdout.remark(&text) } else { stderr.remark(&text) }
+                    if matches!(step.action, StepAction::Skip { .. }) {
+                        stdout.remark(&text)
+                    } else {
+                        stderr.remark(&text)
+                    }
                 }
                 let state = StepState::Done {
                     status,

@@ -1,5 +1,7 @@
 //! The journal and the spool: what is durable, what is remembered, what gives way.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod support;
 
 use agent_wire::{JobReport, StepStatus, ToServerBody};
@@ -153,7 +155,8 @@ fn a_full_spool_gives_up_what_is_said_again_and_never_results() {
     let refused = spool.push(begun()).unwrap_err();
     assert!(matches!(refused, ExecutionError::SpoolFull { messages: 2, .. }), "{refused}");
 
-    let mut small = Spool::open(&directory.path().join("small"), SpoolBounds { messages_max: 99, bytes_max: 200 }).unwrap();
+    let mut small =
+        Spool::open(&directory.path().join("small"), SpoolBounds { messages_max: 99, bytes_max: 200 }).unwrap();
     small.push(accepted(JOB_ID)).unwrap();
     small.push(accepted(JOB_ID)).unwrap();
     assert!(matches!(small.push(accepted(JOB_ID)), Err(ExecutionError::SpoolFull { .. })));

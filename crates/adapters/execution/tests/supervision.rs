@@ -1,5 +1,7 @@
 //! Jobs run by real supervisor processes: steps, signals, deaths and reboots.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod support;
 
 use agent_wire::{PatchStep, StepStatus};
@@ -129,8 +131,7 @@ fn a_step_whose_time_is_over_is_killed_and_the_next_one_runs() {
 fn a_script_whose_supervisor_died_is_interrupted_and_never_runs_again() {
     let directory = tempfile::tempdir().unwrap();
     let (pid_file, runs) = (directory.path().join("pid"), directory.path().join("runs"));
-    let lines_of_script =
-        format!("echo run >> {}; echo $$ > {}; sleep 1000", runs.display(), pid_file.display());
+    let lines_of_script = format!("echo run >> {}; echo $$ > {}; sleep 1000", runs.display(), pid_file.display());
     let folder = accept(directory.path(), vec![script("first", &lines_of_script), script("second", "true")]);
     let mut supervisor = start(&folder, "");
     let shell = pid_in(&pid_file);

@@ -123,6 +123,7 @@ fn own_folders(state_dir: &str) -> String {
          Dir::Cache::archives \"{state_dir}/apt-cache/archives/\";\n\
          Dir::Log \"{state_dir}/apt-log\";\n\
          APT::Sandbox::User \"\";\n\
+         Acquire::Languages \"none\";\n\
          #clear APT::Update::Pre-Invoke;\n\
          #clear APT::Update::Post-Invoke;\n\
          #clear APT::Update::Post-Invoke-Success;\n"

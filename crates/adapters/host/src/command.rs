@@ -1,8 +1,8 @@
 //! Running a program to its end with bounds on time and output.
 
+use crate::HostError;
 use crate::files::{make_folder, read_end};
 use crate::session::own_session;
-use crate::HostError;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -2,41 +2,22 @@
 
 use crate::files::read_if_there;
 use crate::{HostError, HostRoot};
-use packages::Distribution;
+use agent_wire::HostFacts;
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// What a host is just now.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HostFactsNow {
-    /// The host name.
-    pub computer_name: String,
-    /// The address that it would call from; empty if it has no route.
-    pub ip_address: String,
-    /// The distribution; empty where there is no os-release.
-    pub distribution: Distribution,
-    /// The kernel's release (`uname -r`).
-    pub kernel: String,
-    /// The machine's architecture (`uname -m`).
-    pub architecture: String,
-    /// The present boot's id; empty if unknown.
-    pub boot_id: String,
-    /// Whether packages can be installed.
-    pub privileged: bool,
-}
 
 /// Asks the host what it is. What cannot be found out is left empty.
 ///
 /// `toward`: an address and port of the peer, e.g. `192.0.2.1:443`, so that the address on the way to it is told; nothing
 /// is sent to it. Without it an address of the documentation range stands in for "anywhere".
 #[must_use]
-pub fn facts(host: &HostRoot, toward: Option<&str>) -> HostFactsNow {
+pub fn facts(host: &HostRoot, agent_version: &str, toward: Option<&str>) -> HostFacts {
     let name = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     let os_release = ["etc/os-release", "usr/lib/os-release"];
     let os_release = os_release.iter().find_map(|path| read_if_there(&host.path(path)).ok().flatten());
-    HostFactsNow {
+    HostFacts {
         computer_name: text(name.nodename()),
         ip_address: toward.and_then(address_toward).or_else(|| address_toward("192.0.2.1:9")).unwrap_or_default(),
         distribution: os_release
@@ -45,6 +26,7 @@ pub fn facts(host: &HostRoot, toward: Option<&str>) -> HostFactsNow {
         kernel: text(name.release()),
         architecture: text(name.machine()),
         boot_id: boot_id(),
+        agent_version: agent_version.to_owned(),
         privileged: host.privileged,
     }
 }
@@ -105,11 +87,11 @@ mod tests {
     #[test]
     fn this_host_has_a_name_a_kernel_and_a_boot() {
         let folder = tempfile::tempdir().unwrap();
-        let now = facts(&HostRoot::under(folder.path(), folder.path()), Some("127.0.0.1:9"));
+        let now = facts(&HostRoot::under(folder.path(), folder.path()), "1.2", Some("127.0.0.1:9"));
         assert!(!now.computer_name.is_empty() && !now.kernel.is_empty() && !now.architecture.is_empty());
         assert_eq!(now.ip_address, "127.0.0.1");
         assert_eq!(now.boot_id.len(), 36);
-        assert_eq!(now.distribution, Distribution::default());
+        assert_eq!(now.distribution, packages::Distribution::default());
     }
 
     #[test]

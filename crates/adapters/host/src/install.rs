@@ -370,11 +370,7 @@ impl<'h, 'c> Installer<'h, 'c> {
     }
 
     /// Decides by dpkg's status what a transaction has done, and what is to be tried next.
-    fn judge(
-        &mut self,
-        batch: Vec<PlannedInstall>,
-        output: &str,
-    ) -> Result<Vec<Vec<PlannedInstall>>, HostError> {
+    fn judge(&mut self, batch: Vec<PlannedInstall>, output: &str) -> Result<Vec<Vec<PlannedInstall>>, HostError> {
         let installed = Installed::read(self.host)?;
         if batch.iter().all(|planned| installed.has(planned)) {
             for planned in &batch {
@@ -541,7 +537,9 @@ fn processing_errors(output: &str) -> BTreeSet<String> {
 fn words_about(name: &str, output: &str) -> String {
     let about = |line: &&str| {
         line.starts_with("dpkg: error processing")
-            && line.split([' ', ':', '/', '_', '(', ')']).any(|word| word == name || word.ends_with(&format!("-{name}")))
+            && line
+                .split([' ', ':', '/', '_', '(', ')'])
+                .any(|word| word == name || word.ends_with(&format!("-{name}")))
     };
     let mut lines = output.lines();
     let Some(first) = lines.find(about) else { return words_of(output) };

@@ -29,7 +29,7 @@ mod simulation;
 mod transaction;
 
 pub use error::HostError;
-pub use facts::{HostFactsNow, boot_id, facts, reboot};
+pub use facts::{boot_id, facts, reboot};
 pub use install::{Changed, InstallContext, InstallOutcome, install};
 pub use patch_run::{PatchEnd, PatchOutcome, RunContext, run_patch};
 pub use read::{HostReading, read_host};

@@ -22,7 +22,8 @@ impl PatchLock {
     ) -> Result<Self, HostError> {
         make_folder(&host.state_dir)?;
         let path = host.state_dir.join("patch.lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(HostError::file(&path))?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(HostError::file(&path))?;
         let until = Instant::now() + bound;
         let mut waited = false;
         loop {

@@ -101,7 +101,8 @@ pub fn run_patch(host: &HostRoot, step: &PatchStep, context: RunContext<'_>) -> 
         PatchEnd::Cancelled => run.say("Cancelled."),
         PatchEnd::RebootWanted { .. } | PatchEnd::Finished { .. } => {}
     }
-    let (report, inventory) = run.made.take().map_or((None, None), |(report, inventory)| (Some(report), Some(inventory)));
+    let (report, inventory) =
+        run.made.take().map_or((None, None), |(report, inventory)| (Some(report), Some(inventory)));
     PatchOutcome { report, inventory, warnings: run.warnings, end }
 }
 
@@ -338,7 +339,9 @@ impl Run<'_, '_> {
             self.say(&format!("They are young: refreshed at {at}."));
         }
         if let Some(words) = &refreshed.failure {
-            self.warn(format!("the package lists could not be refreshed (last success: {at}), so the old ones are used: {words}"));
+            self.warn(format!(
+                "the package lists could not be refreshed (last success: {at}), so the old ones are used: {words}"
+            ));
         }
         for warning in refreshed.warnings {
             self.warn(format!("apt: {warning}"));

@@ -109,7 +109,9 @@ impl Reader {
         let index_files = inspection.index_files().to_vec();
         for (position, index_file) in index_files.iter().enumerate() {
             match self.open_list(index_file) {
-                Some((name, file)) => inspection.index(position, Some((&name, &mut BufReader::with_capacity(1 << 16, file)))),
+                Some((name, file)) => {
+                    inspection.index(position, Some((&name, &mut BufReader::with_capacity(1 << 16, file))))
+                }
                 None => inspection.index(position, None),
             }
         }
@@ -118,6 +120,10 @@ impl Reader {
             return Err(HostError::NoPackageLists { folder: self.lists, hint: String::new() });
         }
         self.warnings.extend(state.warnings.iter().map(ToString::to_string));
+        if dpkg::was_interrupted(host) {
+            self.warnings
+                .push("dpkg was interrupted: what is installed may be newer than what is read here".to_owned());
+        }
         self.warnings.extend(age_warnings(&state, last_refresh(host), now));
         let installed_at = dpkg::installed_at(host, &state.inventory);
         Ok(HostReading { state, lists: self.lists, installed_at, warnings: self.warnings })
@@ -211,7 +217,7 @@ impl Reader {
 }
 
 /// Whether a folder holds at least one list of packages.
-fn has_lists(folder: &Path) -> bool {
+pub(crate) fn has_lists(folder: &Path) -> bool {
     let is_list = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().contains("Packages");
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_list)))
 }
@@ -269,8 +275,13 @@ mod tests {
     fn dates_of_release_files_are_read() {
         let at = release_date("Sat, 08 Aug 2026 09:37:12 UTC").unwrap();
         assert_eq!(at.to_rfc3339_seconds(), "2026-08-08T09:37:12Z");
-        assert_eq!(release_date("Mon, 2 Mar 2026  1:02:03 +0000").unwrap().to_rfc3339_seconds(), "2026-03-02T01:02:03Z");
-        for bad in ["", "Sat, 08 Foo 2026 09:37:12 UTC", "Sat, 08 Aug 2026 09:37:12 CEST", "Sat, 40 Aug 2026 09:37:12 UTC"] {
+        assert_eq!(
+            release_date("Mon, 2 Mar 2026  1:02:03 +0000").unwrap().to_rfc3339_seconds(),
+            "2026-03-02T01:02:03Z"
+        );
+        for bad in
+            ["", "Sat, 08 Foo 2026 09:37:12 UTC", "Sat, 08 Aug 2026 09:37:12 CEST", "Sat, 40 Aug 2026 09:37:12 UTC"]
+        {
             assert_eq!(release_date(bad), None, "{bad}");
         }
     }

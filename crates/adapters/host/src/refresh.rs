@@ -4,7 +4,7 @@ use crate::apt::{Apt, words_of};
 use crate::command::{Ended, Ran, run_killable};
 use crate::files::{self, apt_parts, modified_at};
 use crate::paths::AptPaths;
-use crate::read::apt_paths;
+use crate::read::{apt_paths, has_lists};
 use crate::{HostError, HostRoot};
 use identifiers::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ pub struct Refreshed {
 #[derive(Debug, Serialize, Deserialize)]
 struct Stamp {
     at: Timestamp,
+    /// The folder of the lists: root's and our own are two.
+    lists: PathBuf,
     /// The source files with the times of their last change: a new source makes the lists old.
     sources: Vec<(PathBuf, Timestamp)>,
 }
@@ -56,9 +58,13 @@ pub fn refresh(
     let (paths, _) = apt_paths(host);
     let stamp_path = host.state_dir.join("refreshed.json");
     let sources = source_files(&paths);
+    let lists = if host.privileged { paths.lists } else { host.state_dir.join("lists") };
     let last = read_stamp(&stamp_path);
     let young = |stamp: &Stamp| {
-        (0..REFRESH_YOUNG_SECONDS * 1_000_000).contains(&now.micros_since(stamp.at)) && stamp.sources == sources
+        (0..REFRESH_YOUNG_SECONDS * 1_000_000).contains(&now.micros_since(stamp.at))
+            && stamp.sources == sources
+            && stamp.lists == lists
+            && has_lists(&lists)
     };
     let at = last.as_ref().map(|stamp| stamp.at);
     if !force && last.as_ref().is_some_and(young) {
@@ -81,7 +87,7 @@ pub fn refresh(
     if failure.is_some() {
         return Ok(Refreshed { at, skipped: false, failure, warnings });
     }
-    let stamp = serde_json::to_vec(&Stamp { at: now, sources }).unwrap_or_default();
+    let stamp = serde_json::to_vec(&Stamp { at: now, lists, sources }).unwrap_or_default();
     files::write_durably(&stamp_path, &stamp)?;
     Ok(Refreshed { at: Some(now), skipped: false, failure: None, warnings })
 }

@@ -18,11 +18,13 @@ impl HostRoot {
         Self::under("/", state_dir)
     }
 
-    /// The host whose files lie below `root`. Privileged if we are root.
+    /// The host whose files lie below `root`. Privileged if we are root. Relative paths are made absolute.
     #[must_use]
     pub fn under(root: impl Into<PathBuf>, state_dir: impl Into<PathBuf>) -> Self {
+        // Only an empty path, or no current folder, keeps a path as it is.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let privileged = rustix::process::geteuid().is_root();
-        Self { root: root.into(), state_dir: state_dir.into(), privileged }
+        Self { root: absolute(root.into()), state_dir: absolute(state_dir.into()), privileged }
     }
 
     /// Whether this is the host that we run on.

@@ -103,10 +103,9 @@ pub(crate) fn objection(simulation: &Simulation, approved: &[PlannedInstall], fo
     }
     approved.iter().find_map(|planned| match simulation.find(planned) {
         Some(install) if versions::compare_dpkg(&install.to, &planned.to).is_eq() => None,
-        Some(install) => Some(format!(
-            "apt would install {} {} instead of the approved {}",
-            planned.name, install.to, planned.to
-        )),
+        Some(install) => {
+            Some(format!("apt would install {} {} instead of the approved {}", planned.name, install.to, planned.to))
+        }
         None => Some(format!("apt would not install {} {}", planned.name, planned.to)),
     })
 }
@@ -171,8 +170,7 @@ mod tests {
         let blocked = Forbidden { blocked: BTreeSet::from(["newdep".to_owned()]), ..Forbidden::default() };
         assert!(objection(&simulation, &approved(), &blocked).unwrap().contains("rejects and blocks"));
         let key = ("newdep".to_owned(), "2.0-1".to_owned());
-        let unavailable =
-            Forbidden { unavailable: BTreeMap::from([(key, "404".to_owned())]), ..Forbidden::default() };
+        let unavailable = Forbidden { unavailable: BTreeMap::from([(key, "404".to_owned())]), ..Forbidden::default() };
         assert_eq!(objection(&simulation, &approved(), &unavailable).unwrap(), "it needs newdep 2.0-1: 404");
     }
 }

@@ -1,10 +1,10 @@
 //! A package transaction: `apt-get` or `dpkg` changing packages, in a session of its own, with its output in a file of the
 //! job's folder, so that it survives the death of this process; and finding one that did.
 
+use crate::HostError;
 use crate::apt::{Apt, TRANSACTION_VARIABLE};
 use crate::command::{LOOK_AGAIN, OUTPUT_BYTES_MAX, spawn_into};
 use crate::files::{make_folder, read_end};
-use crate::HostError;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;

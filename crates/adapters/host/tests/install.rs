@@ -1,5 +1,7 @@
 //! Installing, with the real apt and dpkg in a root made for the test.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use host::PatchEnd;

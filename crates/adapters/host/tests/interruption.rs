@@ -1,5 +1,7 @@
 //! What happens when the process that installs dies.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use host::{HostRoot, PatchEnd};
@@ -19,7 +21,7 @@ fn installing_process() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let folder = Path::new(&folder);
     let host = HostRoot { root: folder.join("root"), state_dir: folder.join("state"), privileged: true };
-    run_with(&host, &folder.join("job"), &install(), BOOT, false, &mut std::io::sink());
+    run_with(&host, &folder.join("job"), &install(), BOOT, false, &mut std::io::sink(), &|| false);
 }
 
 fn install() -> agent_wire::PatchStep {
@@ -34,17 +36,23 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A host whose package `slow` does not end its installation before the file `go` is there, and a process that is just
-/// installing it and is then killed.
-fn killed_in_mid_install() -> TestHost {
+/// A host whose package `slow` writes the file `begun` when it is configured, and does not end before the file `go` is there.
+fn host_with_a_slow_package() -> TestHost {
     let test = TestHost::new();
     test.has_installed(&[deb("slow", "1.0"), deb("tool", "1.0")]);
     let at = test.folder.path().display().to_string();
-    let script = format!("touch {at}/begun; n=0; while [ ! -e {at}/go ] && [ $n -lt 1000 ]; do sleep 0.1; n=$((n+1)); done");
+    let script =
+        format!("touch {at}/begun; n=0; while [ ! -e {at}/go ] && [ $n -lt 1000 ]; do sleep 0.1; n=$((n+1)); done");
     test.publish(
         "bookworm-security",
         &[Deb { scripts: &[("postinst", &script)], ..deb("slow", "1.1") }, deb("tool", "1.1")],
     );
+    test
+}
+
+/// Such a host, and a process that was killed while it installed that package.
+fn killed_in_mid_install() -> TestHost {
+    let test = host_with_a_slow_package();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "installing_process"])
         .env(FOLDER, test.folder.path())
@@ -68,7 +76,7 @@ fn a_transaction_outlives_its_process_and_the_next_attempt_waits_for_it() {
     let (outcome, log) = std::thread::scope(|scope| {
         let resumed = scope.spawn(|| {
             let mut log = Waiting { text: Vec::new(), go: go.clone() };
-            let outcome = run_with(&test.host, &test.job_dir(), &install(), BOOT, true, &mut log);
+            let outcome = run_with(&test.host, &test.job_dir(), &install(), BOOT, true, &mut log, &|| false);
             (outcome, String::from_utf8_lossy(&log.text).into_owned())
         });
         resumed.join().unwrap()
@@ -78,6 +86,29 @@ fn a_transaction_outlives_its_process_and_the_next_attempt_waits_for_it() {
     assert_eq!((test.dpkg_says("slow"), test.dpkg_says("tool")), ("1.1 installed".into(), "1.1 installed".into()));
     assert_eq!(test.transactions(), 1, "it was adopted, not run again: {log}");
     assert!(row(&outcome, "slow").starts_with("1.1 InstalledPendingReboot"), "it counts as this run's: {log}");
+}
+
+#[test]
+fn a_cancelled_run_begins_nothing_new_but_lets_dpkg_finish() {
+    if !can_install() {
+        return;
+    }
+    let test = host_with_a_slow_package();
+    let mut log = Vec::new();
+    let outcome = run_with(&test.host, &test.job_dir(), &install(), BOOT, false, &mut log, &|| true);
+    assert_eq!((outcome.end, test.transactions()), (PatchEnd::Cancelled, 0));
+
+    let begun = test.folder.path().join("begun");
+    let cancelled = || begun.exists();
+    let outcome = std::thread::scope(|scope| {
+        let run = scope
+            .spawn(|| run_with(&test.host, &test.job_dir(), &install(), BOOT, false, &mut std::io::sink(), &cancelled));
+        wait_for("the installation", || begun.exists());
+        fs::write(test.folder.path().join("go"), "").unwrap();
+        run.join().unwrap()
+    });
+    assert_eq!((test.dpkg_says("slow"), test.dpkg_says("tool")), ("1.1 installed".into(), "1.1 installed".into()));
+    assert!(row(&outcome, "slow").starts_with("1.1 InstalledPendingReboot"), "it is reported all the same");
 }
 
 /// A log that lets the slow package go on as soon as it says that it waits.

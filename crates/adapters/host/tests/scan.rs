@@ -1,5 +1,7 @@
 //! Reading and refreshing a host, with the real apt.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use host::{HostError, PatchEnd, read_host, refresh};
@@ -33,6 +35,11 @@ fn a_refresh_fetches_once_in_ten_minutes_unless_the_sources_change() {
     assert!(!refresh(&test.host, now(), true, &|| false).unwrap().skipped, "forced");
     test.write_sources(&["bookworm"]);
     assert!(!refreshed(&test).skipped, "other sources");
+    assert!(refreshed(&test).skipped);
+    for entry in fs::read_dir(test.root("var/lib/apt/lists")).unwrap().filter_map(Result::ok) {
+        let _ = fs::remove_file(entry.path());
+    }
+    assert!(!refreshed(&test).skipped, "the lists are gone");
 }
 
 #[test]
@@ -86,7 +93,9 @@ fn a_scan_says_what_is_missing_and_why_and_changes_nothing() {
     assert_eq!(offered, [("held", "2.0"), ("plain", "2.0"), ("secure", "1:1.0+deb12u1")]);
     let inventory = outcome.inventory.unwrap();
     assert_eq!((inventory.packages.len(), report.inventory_digest), (4, inventory.digest()));
-    assert!(report.report.rows.iter().any(|row| row.name == "current" && row.installed_at.as_seconds() > 1_700_000_000));
+    assert!(
+        report.report.rows.iter().any(|row| row.name == "current" && row.installed_at.as_seconds() > 1_700_000_000)
+    );
     assert!(log.contains("secure amd64 1:1.0 -> 1:1.0+deb12u1"), "{log}");
     assert_eq!(fs::read(&status).unwrap(), before);
 }

@@ -2,6 +2,7 @@
 
 use crate::connection::{Connection, to_json};
 use crate::error::Cause;
+use crate::statement::insert_rows;
 use crate::value::values;
 use crate::write::Write;
 use crate::{ApplyError, ReadError};
@@ -59,67 +60,111 @@ impl From<Failure> for ApplyError {
     }
 }
 
-/// Applies all of `changes`, or returns why not; the caller then rolls back.
+/// Checks and raises the revisions of `changes` and writes its rows, or returns why not. [`logs_append`] follows, once for
+/// all members of the transaction.
 ///
-/// Locks are taken in one order everywhere: revisions sorted by aggregate, then what is written, the scope's sequences
+/// Locks are taken in one order everywhere: revisions sorted by aggregate, then what is written, the scopes' sequences
 /// last, so that they are held for the shortest time.
-pub(crate) async fn apply_in(
-    connection: &mut Connection<'_>,
-    scope: &Scope,
-    changes: &Changes<Write>,
-) -> Result<Applied, Failure> {
-    hold_revisions(connection, scope, changes).await?;
-    for write in &changes.writes {
-        write.apply(connection, scope).await?;
-    }
-    let audit = audit_append(connection, scope, &changes.audit).await?;
-    let events = event_append(connection, scope, &changes.events).await?;
-    Ok(Applied { events, audit })
-}
-
-/// Checks what was read and gives what is touched its next revision; on PostgreSQL both stay locked until the end.
-async fn hold_revisions(
+pub(crate) async fn apply_rows(
     connection: &mut Connection<'_>,
     scope: &Scope,
     changes: &Changes<Write>,
 ) -> Result<(), Failure> {
-    let mut held: BTreeMap<&Aggregate, (Option<Revision>, bool)> = BTreeMap::new();
+    for (aggregate, hold) in held(changes)? {
+        hold_revision(connection, scope, aggregate, hold).await?;
+    }
+    for write in &changes.writes {
+        write.apply(connection, scope).await?;
+    }
+    Ok(())
+}
+
+/// Whether refusing `changes` could leave something written behind that must be undone: it is refused at its second
+/// aggregate or later, or by a write.
+pub(crate) fn may_be_refused_halfway(changes: &Changes<Write>) -> bool {
+    let one = |aggregate: &Aggregate| {
+        changes.touched.iter().all(|other| other == aggregate)
+            && changes.read.iter().all(|(other, _)| other == aggregate)
+    };
+    let alone = match (changes.touched.first(), changes.read.first()) {
+        (Some(aggregate), _) | (None, Some((aggregate, _))) => one(aggregate),
+        (None, None) => true,
+    };
+    !alone || changes.writes.iter().any(Write::may_be_refused)
+}
+
+/// What is done with one aggregate.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hold {
+    /// The revision it must have.
+    expected: Option<Revision>,
+    /// Whether it gets the next one.
+    touched: bool,
+}
+
+/// Each aggregate once, sorted.
+fn held(changes: &Changes<Write>) -> Result<BTreeMap<&Aggregate, Hold>, Failure> {
+    let mut held: BTreeMap<&Aggregate, Hold> = BTreeMap::new();
     for (aggregate, revision) in &changes.read {
-        let (expected, _) = held.entry(aggregate).or_default();
-        match expected {
-            Some(other) if other != revision => return Err(conflict(aggregate, *revision, *other)),
-            _ => *expected = Some(*revision),
+        let hold = held.entry(aggregate).or_default();
+        match hold.expected {
+            Some(other) if other != *revision => return Err(conflict(aggregate, *revision, other)),
+            _ => hold.expected = Some(*revision),
         }
     }
     for aggregate in &changes.touched {
-        held.entry(aggregate).or_default().1 = true;
+        held.entry(aggregate).or_default().touched = true;
     }
-    for (aggregate, (expected, touched)) in held {
-        let found = if touched {
-            touch(connection, scope, aggregate).await?
-        } else {
-            look(connection, scope, aggregate).await?
-        };
-        if let Some(expected) = expected
-            && expected != found
-        {
-            return Err(conflict(aggregate, expected, found));
-        }
+    Ok(held)
+}
+
+/// Checks what was read and gives what is touched its next revision; on PostgreSQL both stay locked until the end.
+/// A conflict has changed nothing.
+async fn hold_revision(
+    connection: &mut Connection<'_>,
+    scope: &Scope,
+    aggregate: &Aggregate,
+    hold: Hold,
+) -> Result<(), Failure> {
+    if hold.touched && touch(connection, scope, aggregate, hold.expected).await? {
+        return Ok(());
     }
-    Ok(())
+    let Some(expected) = hold.expected else { return Ok(()) };
+    let found = look(connection, scope, aggregate).await?;
+    if hold.touched || expected != found { Err(conflict(aggregate, expected, found)) } else { Ok(()) }
 }
 
 fn conflict(aggregate: &Aggregate, expected: Revision, found: Revision) -> Failure {
     ApplyError::Conflict { aggregate: aggregate.clone(), expected, found }.into()
 }
 
-/// Raises the revision; the one before.
-async fn touch(connection: &mut Connection<'_>, scope: &Scope, aggregate: &Aggregate) -> Result<Revision, Failure> {
-    let sql = "INSERT INTO aggregate (account, region, kind, id, revision) VALUES ($1, $2, $3, $4, 1)
-        ON CONFLICT (account, region, kind, id) DO UPDATE SET revision = aggregate.revision + 1 RETURNING revision";
-    let row = connection.fetch_optional(sql, aggregate_key(scope, aggregate)).await?;
-    let revision = row.map(|row| row.int("revision")).transpose()?.unwrap_or(1);
-    Ok(Revision(revision - 1))
+/// Raises the revision from the expected one, or from whatever it is; `false` where it is another, and then it stays.
+async fn touch(
+    connection: &mut Connection<'_>,
+    scope: &Scope,
+    aggregate: &Aggregate,
+    expected: Option<Revision>,
+) -> Result<bool, Failure> {
+    let mut values = aggregate_key(scope, aggregate);
+    let changed = match expected {
+        None => {
+            let sql = "INSERT INTO aggregate (account, region, kind, id, revision) VALUES ($1, $2, $3, $4, 1)
+                ON CONFLICT (account, region, kind, id) DO UPDATE SET revision = aggregate.revision + 1";
+            connection.execute(sql, values).await?
+        }
+        Some(Revision(0)) => {
+            let sql = "INSERT INTO aggregate (account, region, kind, id, revision) VALUES ($1, $2, $3, $4, 1)
+                ON CONFLICT (account, region, kind, id) DO UPDATE SET revision = 1 WHERE aggregate.revision = 0";
+            connection.execute(sql, values).await?
+        }
+        Some(Revision(expected)) => {
+            let sql = "UPDATE aggregate SET revision = revision + 1
+                WHERE account = $1 AND region = $2 AND kind = $3 AND id = $4 AND revision = $5";
+            values.extend(values![expected]);
+            connection.execute(sql, values).await?
+        }
+    };
+    Ok(changed == 1)
 }
 
 /// The revision now. On PostgreSQL it is locked, and what was never written gets a row to lock, so that nobody can write it
@@ -168,47 +213,98 @@ pub(crate) async fn sequence_take(
     Ok(last - count + 1..last + 1)
 }
 
+/// Appends the audit records and events of all members of a transaction, in the order of the members; their places.
+pub(crate) async fn logs_append(
+    connection: &mut Connection<'_>,
+    members: &[(&Scope, &Changes<Write>)],
+) -> Result<Vec<Applied>, Failure> {
+    let mut applied = vec![Applied { events: 0..0, audit: 0..0 }; members.len()];
+    let mut scopes: BTreeMap<&Scope, Vec<usize>> = BTreeMap::new();
+    for (index, (scope, _)) in members.iter().enumerate() {
+        scopes.entry(scope).or_default().push(index);
+    }
+    for (scope, indexes) in scopes {
+        let of = |index: &usize| members.get(*index).map(|(_, changes)| *changes);
+        let audits: Vec<_> = indexes.iter().map(|i| of(i).map_or(&[][..], |changes| &changes.audit)).collect();
+        let audits_at = audit_append(connection, scope, &audits).await?;
+        let events: Vec<_> = indexes.iter().map(|i| of(i).map_or(&[][..], |changes| &changes.events)).collect();
+        let events_at = event_append(connection, scope, &events).await?;
+        for ((index, audit), events) in indexes.into_iter().zip(audits_at).zip(events_at) {
+            if let Some(place) = applied.get_mut(index) {
+                *place = Applied { events, audit };
+            }
+        }
+    }
+    Ok(applied)
+}
+
+/// Numbers for several lists, one list after the other; empty ranges for empty lists.
+async fn numbers<T>(
+    connection: &mut Connection<'_>,
+    scope: &Scope,
+    name: &'static str,
+    lists: &[&[T]],
+) -> Result<Vec<Range<i64>>, Failure> {
+    let count: usize = lists.iter().map(|list| list.len()).sum();
+    if count == 0 {
+        return Ok(vec![0..0; lists.len()]);
+    }
+    let mut next = sequence_take(connection, scope, name, count).await?.start;
+    let mut ranges = Vec::with_capacity(lists.len());
+    for list in lists {
+        let end = next + i64::try_from(list.len()).unwrap_or(0);
+        ranges.push(if list.is_empty() { 0..0 } else { next..end });
+        next = end;
+    }
+    Ok(ranges)
+}
+
 async fn audit_append(
     connection: &mut Connection<'_>,
     scope: &Scope,
-    records: &[AuditRecord],
-) -> Result<Range<i64>, Failure> {
-    if records.is_empty() {
-        return Ok(0..0);
+    lists: &[&[AuditRecord]],
+) -> Result<Vec<Range<i64>>, Failure> {
+    let ranges = numbers(connection, scope, "audit", lists).await?;
+    let mut rows = Vec::new();
+    for (range, list) in ranges.iter().zip(lists) {
+        for (seq, record) in range.clone().zip(*list) {
+            rows.push(values![
+                &scope.account,
+                &scope.region,
+                seq,
+                record.at,
+                &record.request_id,
+                &record.principal,
+                &record.source_address,
+                &record.action,
+                &record.resource,
+                &record.outcome,
+                to_json(&record.before)?,
+                to_json(&record.after)?,
+            ]);
+        }
     }
-    let range = sequence_take(connection, scope, "audit", records.len()).await?;
-    let sql = "INSERT INTO audit (account, region, seq, at, request_id, principal, source_address, action, resource, outcome, state_before, state_after)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    for (seq, record) in range.clone().zip(records) {
-        let values = values![
-            &scope.account,
-            &scope.region,
-            seq,
-            record.at,
-            &record.request_id,
-            &record.principal,
-            &record.source_address,
-            &record.action,
-            &record.resource,
-            &record.outcome,
-            to_json(&record.before)?,
-            to_json(&record.after)?,
-        ];
-        connection.execute(sql, values).await?;
-    }
-    Ok(range)
+    let head =
+        "INSERT INTO audit (account, region, seq, at, request_id, principal, source_address, action, resource, outcome,
+        state_before, state_after) VALUES";
+    insert_rows(connection, head, rows, "").await?;
+    Ok(ranges)
 }
 
-async fn event_append(connection: &mut Connection<'_>, scope: &Scope, events: &[Event]) -> Result<Range<i64>, Failure> {
-    if events.is_empty() {
-        return Ok(0..0);
+async fn event_append(
+    connection: &mut Connection<'_>,
+    scope: &Scope,
+    lists: &[&[Event]],
+) -> Result<Vec<Range<i64>>, Failure> {
+    let ranges = numbers(connection, scope, "event", lists).await?;
+    let mut rows = Vec::new();
+    for (range, list) in ranges.iter().zip(lists) {
+        for (seq, event) in range.clone().zip(*list) {
+            let body = to_json(&event.body)?;
+            rows.push(values![&scope.account, &scope.region, seq, event.at, &event.kind, &event.subject, body]);
+        }
     }
-    let range = sequence_take(connection, scope, "event", events.len()).await?;
-    let sql = "INSERT INTO event (account, region, seq, at, kind, subject, body) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    for (seq, event) in range.clone().zip(events) {
-        let body = to_json(&event.body)?;
-        let values = values![&scope.account, &scope.region, seq, event.at, &event.kind, &event.subject, body];
-        connection.execute(sql, values).await?;
-    }
-    Ok(range)
+    let head = "INSERT INTO event (account, region, seq, at, kind, subject, body) VALUES";
+    insert_rows(connection, head, rows, "").await?;
+    Ok(ranges)
 }

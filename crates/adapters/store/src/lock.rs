@@ -41,3 +41,16 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     PathBuf::from(name)
 }
+
+/// SQLite creates files as the umask says; this one is 0600 from its first byte. Its -wal and -shm follow it
+/// (<https://www.sqlite.org/wal.html> leaves it to the file's mode).
+pub(crate) fn create_private(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(OpenError::Unavailable(format!("{}: {e}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,5 +1,5 @@
 use crate::connection::Connection;
-use crate::lock::beside;
+use crate::lock::{beside, create_private};
 use crate::value::values;
 use crate::{OpenError, Timestamp};
 use std::fs::File;
@@ -123,6 +123,8 @@ async fn back_up(connection: &mut Connection<'_>, file: &Path, version: i64) -> 
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e.to_string())),
         _ => {}
     }
+    // VACUUM INTO takes an empty file too, and this one is for its owner alone.
+    create_private(&partial)?;
     let path = partial.to_str().ok_or_else(|| failed("the path is not UTF-8".to_owned()))?;
     connection.execute("VACUUM INTO $1", values![path]).await.map_err(|e| failed(e.to_string()))?;
     let keep = || {
@@ -185,6 +187,8 @@ mod tests {
 
         // The program before refuses the migrated file, and works on the copy.
         assert!(matches!(Store::open_sqlite(&file).await, Err(OpenError::NewerSchema { found: 2, known: 1 })));
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&backup).unwrap().permissions());
+        assert_eq!(mode & 0o077, 0, "the copy is for its owner alone");
         let restored = Store::open_sqlite(&backup).await.unwrap();
         assert_eq!(restored.meta_get("name").await.unwrap().as_deref(), Some("before"));
         restored.close().await;

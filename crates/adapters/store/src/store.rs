@@ -1,6 +1,6 @@
-use crate::apply::{Applied, Failure, apply_in};
+use crate::apply::{Applied, Failure, apply_rows, logs_append};
 use crate::connection::{Connection, Row};
-use crate::lock::FileLock;
+use crate::lock::{FileLock, create_private};
 use crate::migrations::{MIGRATIONS, Migration, migrate};
 use crate::pings::pings_put_in;
 use crate::statement::Select;
@@ -164,6 +164,14 @@ impl Store {
         }
     }
 
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn check(&self) -> Result<(), ReadError> {
+        self.fetch_optional("SELECT 1 AS one", vec![]).await.map(drop)
+    }
+
     pub(crate) async fn fetch_all(&self, sql: impl SqlSafeStr, values: Vec<Value>) -> Result<Vec<Row>, ReadError> {
         Ok(match &*self.backend {
             Backend::Sqlite { readers, .. } => {
@@ -198,19 +206,6 @@ impl Store {
     ) -> Result<Vec<T>, ReadError> {
         let (sql, values) = select.into_parts();
         self.fetch_all(sql, values).await?.iter().map(decode).collect()
-    }
-}
-
-/// SQLite creates files as the umask says; this one is 0600 from its first byte. Its -wal and -shm follow it
-/// (<https://www.sqlite.org/wal.html> leaves it to the file's mode).
-fn create_private(path: &Path) -> Result<(), OpenError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = std::fs::OpenOptions::new();
-    match options.write(true).create_new(true).mode(0o600).open(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(OpenError::Unavailable(format!("{}: {e}", path.display())))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -252,9 +247,10 @@ async fn apply_postgres_once(
     let mut connection = Connection::Postgres(&mut transaction);
     let name = format!("{}/{}", scope.account, scope.region);
     connection.fetch_all(lock, crate::value::values![POSTGRES_LOCK_SPACE, name]).await?;
-    let applied = apply_in(&mut connection, scope, changes).await?;
+    apply_rows(&mut connection, scope, changes).await?;
+    let applied = logs_append(&mut connection, &[(scope, changes)]).await?.pop();
     transaction.commit().await?;
-    Ok(applied)
+    Ok(applied.unwrap_or(Applied { events: 0..0, audit: 0..0 }))
 }
 
 async fn pings_put_postgres(pool: &PgPool, pings: &[(Scope, Ping)]) -> Result<(), Failure> {

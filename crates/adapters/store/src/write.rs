@@ -107,6 +107,18 @@ impl From<RecordWrite> for Write {
 }
 
 impl Write {
+    /// Whether [`Write::apply`] may refuse: by a natural key that is taken, or a delta that does not fit.
+    pub(crate) fn may_be_refused(&self) -> bool {
+        match self {
+            Self::Node(_) | Self::Command(_) => false,
+            Self::Patch(write) => matches!(write, patching::Write::ReportPut(_)),
+            Self::Inventory(write) => matches!(write, InventoryWrite::Apply(_)),
+            Self::Record(write) => {
+                matches!(write, RecordWrite::IdempotencyPut(_) | RecordWrite::SignInLinkUse { .. })
+            }
+        }
+    }
+
     pub(crate) async fn apply(&self, connection: &mut Connection<'_>, scope: &Scope) -> Result<(), Failure> {
         match self {
             Self::Node(write) => tables::nodes::apply(connection, scope, write).await,

@@ -1,7 +1,8 @@
 //! SQLite's one writer: takes what is queued, applies each in its own savepoint of one transaction, answers after COMMIT.
+//! Savepoints are left out where refusing a member leaves nothing to undo; they would be half of the work.
 
 use crate::ApplyError;
-use crate::apply::{Applied, Failure, apply_in};
+use crate::apply::{Applied, Failure, apply_rows, logs_append, may_be_refused_halfway};
 use crate::connection::Connection;
 use crate::lock::FileLock;
 use crate::pings::{PingPut, pings_put_in};
@@ -64,32 +65,33 @@ async fn end(connection: SqliteConnection) {
 
 struct Member {
     job: Job,
-    outcome: Option<Result<Option<Applied>, ApplyError>>,
+    outcome: Option<Result<Applied, ApplyError>>,
 }
 
+/// What applying changes without events and audit records gives.
+const NOTHING_LOGGED: Applied = Applied { events: 0..0, audit: 0..0 };
+
 impl Member {
-    async fn apply(&self, connection: &mut Connection<'_>) -> Result<Option<Applied>, Failure> {
+    async fn apply(&self, connection: &mut Connection<'_>) -> Result<(), Failure> {
         match &self.job {
-            Job::Apply { scope, changes, .. } => apply_in(connection, scope, changes).await.map(Some),
-            Job::Pings { pings, .. } => pings_put_in(connection, pings).await.map(|()| None),
-            Job::Close { .. } => Ok(None),
+            Job::Apply { scope, changes, .. } => apply_rows(connection, scope, changes).await,
+            Job::Pings { pings, .. } => pings_put_in(connection, pings).await,
+            Job::Close { .. } => Ok(()),
         }
+    }
+
+    /// Whether it must be possible to undo this one alone.
+    fn needs_savepoint(&self) -> bool {
+        matches!(&self.job, Job::Apply { changes, .. } if may_be_refused_halfway(changes))
     }
 
     fn answer(self) {
         let outcome = self.outcome.unwrap_or_else(|| Err(ApplyError::Unavailable("the writer stopped".to_owned())));
         // Whoever asked may have gone; what was committed stays.
         match self.job {
-            Job::Apply { answer, .. } => {
-                let empty = Applied { events: 0..0, audit: 0..0 };
-                let _ = answer.send(outcome.map(|applied| applied.unwrap_or(empty)));
-            }
-            Job::Pings { answer, .. } => {
-                let _ = answer.send(outcome.map(drop));
-            }
-            Job::Close { done } => {
-                let _ = done.send(());
-            }
+            Job::Apply { answer, .. } => drop(answer.send(outcome)),
+            Job::Pings { answer, .. } => drop(answer.send(outcome.map(drop))),
+            Job::Close { done } => drop(done.send(())),
         }
     }
 }
@@ -121,20 +123,42 @@ async fn transaction(connection: &mut SqliteConnection, batch: &mut [Member]) ->
     let mut connection = Connection::Sqlite(connection);
     connection.execute("BEGIN IMMEDIATE", vec![]).await?;
     for member in batch.iter_mut() {
+        member.outcome = apply_member(&mut connection, member).await?.err().map(Err);
+    }
+    let applied = batch.iter().filter(|member| member.outcome.is_none());
+    let logged = applied.filter_map(|member| match &member.job {
+        Job::Apply { scope, changes, .. } => Some((scope, changes)),
+        _ => None,
+    });
+    let mut places = logs_append(&mut connection, &logged.collect::<Vec<_>>()).await?.into_iter();
+    connection.execute("COMMIT", vec![]).await?;
+    for member in batch.iter_mut().filter(|member| member.outcome.is_none()) {
+        let logged = matches!(member.job, Job::Apply { .. });
+        let place = if logged { places.next() } else { None };
+        member.outcome = Some(Ok(place.unwrap_or(NOTHING_LOGGED)));
+    }
+    Ok(())
+}
+
+/// The inner result is the member's own; the outer one is the transaction's.
+async fn apply_member(connection: &mut Connection<'_>, member: &Member) -> Result<Result<(), ApplyError>, Failure> {
+    let savepoint = member.needs_savepoint();
+    if savepoint {
         connection.execute("SAVEPOINT member", vec![]).await?;
-        let outcome = member.apply(&mut connection).await;
-        match outcome {
-            Ok(applied) => member.outcome = Some(Ok(applied)),
-            Err(Failure::Refused(error)) => {
-                connection.execute("ROLLBACK TO member", vec![]).await?;
-                member.outcome = Some(Err(error));
-            }
-            Err(fatal @ Failure::Database(_)) => return Err(fatal),
+    }
+    let refused = match member.apply(connection).await {
+        Ok(()) => None,
+        // Without a savepoint nothing was written before a conflict; anything else was not to be expected.
+        Err(Failure::Refused(error)) if savepoint || matches!(error, ApplyError::Conflict { .. }) => Some(error),
+        Err(failure) => return Err(failure),
+    };
+    if savepoint {
+        if refused.is_some() {
+            connection.execute("ROLLBACK TO member", vec![]).await?;
         }
         connection.execute("RELEASE member", vec![]).await?;
     }
-    connection.execute("COMMIT", vec![]).await?;
-    Ok(())
+    Ok(refused.map_or(Ok(()), Err))
 }
 
 async fn roll_back(connection: &mut SqliteConnection) {

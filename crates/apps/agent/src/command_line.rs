@@ -123,7 +123,9 @@ fn activation_code(code: Option<String>, file: Option<PathBuf>) -> Result<Activa
     const CODE_BYTES_MAX: u64 = 4096;
     let text = match (code, file) {
         (Some(_), Some(_)) => {
-            return Err(CommandError::Usage("--activation-code and --activation-code-file exclude each other".to_owned()));
+            return Err(CommandError::Usage(
+                "--activation-code and --activation-code-file exclude each other".to_owned(),
+            ));
         }
         (Some(code), None) => code,
         (None, Some(path)) => {

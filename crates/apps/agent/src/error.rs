@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// Nothing answered, or the connection broke.
-    #[error("not connected: {reason} ({server})")]
+    #[error("not connected to {server}: {reason}")]
     Unreachable {
         /// What the system or the protocol said.
         reason: String,

@@ -40,7 +40,8 @@ pub(crate) async fn challenge(
         purpose,
     };
     connection.send(&ToServerHandshake::Hello(hello.clone())).await?;
-    let impostor = |reason| AgentError::Impostor { reason, server: connection.server().to_owned() };
+    let server = connection.server().to_owned();
+    let impostor = |reason| AgentError::Impostor { reason, server };
     match connection.answer().await? {
         FromServerHandshake::Challenge { protocol, identity_key, nonce, epoch, signature } => {
             if !trusted(&identity_key) {
@@ -50,7 +51,9 @@ pub(crate) async fn challenge(
                 return Err(impostor("it does not have the identity key it shows"));
             }
             if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&protocol) {
-                return Err(AgentError::Protocol(format!("the server chose version {protocol}, which was not offered")));
+                return Err(AgentError::Protocol(format!(
+                    "the server chose version {protocol}, which was not offered"
+                )));
             }
             Ok(Challenge { agent_nonce: hello.nonce, server_nonce: nonce, identity_key, epoch })
         }
@@ -76,7 +79,9 @@ pub(crate) async fn connect(
     let signature = identity.node_key.sign(&text)?;
     connection.send(&ToServerHandshake::Prove { signature, facts }).await?;
     match connection.answer().await? {
-        FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest } if epoch == challenge.epoch => {
+        FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest }
+            if epoch == challenge.epoch =>
+        {
             Ok(Welcome { heartbeat_seconds, now, inventory_digest })
         }
         other => Err(unexpected(other)),

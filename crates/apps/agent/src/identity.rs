@@ -56,7 +56,9 @@ impl Identity {
 
 /// Held while an agent runs with a data folder, or registers it.
 #[derive(Debug)]
-pub(crate) struct DirectoryLock(#[allow(dead_code, reason = "held, not read: closing the file gives the lock back")] File);
+pub(crate) struct DirectoryLock(
+    #[allow(dead_code, reason = "held, not read: closing the file gives the lock back")] File,
+);
 
 impl DirectoryLock {
     pub(crate) fn take(data_directory: &Path) -> Result<Self, AgentError> {

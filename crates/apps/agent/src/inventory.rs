@@ -106,10 +106,11 @@ fn report(
     command_id: Option<CommandId>,
     at: Timestamp,
 ) -> InventoryReport {
-    let (from_digest, delta) = match before {
-        Some(before) => (Some(before.digest), InventoryDelta::between(&before.inventory, inventory)),
-        None => (None, InventoryDelta { present: inventory.packages.clone(), absent: Vec::new() }),
+    let (from_digest, before) = match before {
+        Some(before) => (Some(before.digest), before.inventory),
+        None => (None, Inventory::default()),
     };
+    let delta = InventoryDelta::between(&before, inventory);
     InventoryReport {
         at,
         command_id,

@@ -1,8 +1,8 @@
 //! The jobs that are not over, or whose end the server was not told: when each starts, and what is told of it.
 
+use crate::AgentError;
 use crate::status::JobLine;
 use crate::work::Work;
-use crate::AgentError;
 use agent_wire::{Job, StepAction, StepStatus, ToServerBody};
 use execution::{JobFolder, JobState, REBOOT_BOUND_SECONDS, StepState, durable, start_supervisor};
 use identifiers::{CommandId, JobId};
@@ -253,10 +253,15 @@ impl Work {
     /// Starts what may start now, in the order of the journal.
     fn start_jobs(&mut self) {
         let now = Instant::now();
-        let mut waiting: Vec<(u64, JobId)> = self.jobs.active.iter().filter_map(|(job_id, job)| match job.phase {
-            Phase::Waiting(until) if until <= now => Some((job.sequence, job_id.clone())),
-            _ => None,
-        }).collect();
+        let mut waiting: Vec<(u64, JobId)> = self
+            .jobs
+            .active
+            .iter()
+            .filter_map(|(job_id, job)| match job.phase {
+                Phase::Waiting(until) if until <= now => Some((job.sequence, job_id.clone())),
+                _ => None,
+            })
+            .collect();
         waiting.sort();
         for (_, job_id) in waiting {
             let Some(mut job) = self.jobs.active.remove(&job_id) else { continue };
@@ -274,7 +279,11 @@ impl Work {
     fn start(&mut self, job_id: &JobId, job: &mut Active) -> Result<(), AgentError> {
         let mut argv = self.options.program.clone();
         argv.extend(["supervise", "--reboot-policy", self.options.reboot_policy.as_str(), "--data"].map(Into::into));
-        argv.push(std::path::absolute(&self.options.data_directory).map_err(|e| AgentError::system("finding the data folder", e))?.into());
+        argv.push(
+            std::path::absolute(&self.options.data_directory)
+                .map_err(|e| AgentError::system("finding the data folder", e))?
+                .into(),
+        );
         match start_supervisor(&argv, &job.folder) {
             Ok(child) => {
                 job.phase = Phase::Running(Some(child));
@@ -312,7 +321,8 @@ impl Work {
         let before = job.delivery.clone();
         let end = self.deliver_progress(job_id, job, state);
         if end.is_ok() && state.finished_at.is_some() && !job.delivery.finished {
-            let report = job.folder.result()?.ok_or_else(|| AgentError::system("reading a result", "it is not there"))?;
+            let report =
+                job.folder.result()?.ok_or_else(|| AgentError::system("reading a result", "it is not there"))?;
             job.delivery.finished = self.tell_result(report);
             if job.delivery.finished {
                 self.log.line(format_args!("job {job_id} is over"));

@@ -28,7 +28,8 @@ impl NodeKey {
 
     pub(crate) fn public(&self) -> Result<Bytes32, AgentError> {
         let public = *self.pair()?.public_key();
-        let bytes = <[u8; 32]>::try_from(public.as_ref()).map_err(|e| AgentError::system("reading the node's key", e))?;
+        let bytes =
+            <[u8; 32]>::try_from(public.as_ref()).map_err(|e| AgentError::system("reading the node's key", e))?;
         Ok(Bytes32(bytes))
     }
 

@@ -55,7 +55,8 @@ pub(crate) fn judge(signed: &SignedOrder, standing: &Standing<'_>) -> Result<Ord
         return refused(format!("It expired at {}; it is {}.", order.expires_at, standing.now));
     }
     if order.expires_at <= standing.forgotten_until {
-        let reason = "It expires before orders that have been forgotten already: it cannot be told whether it was obeyed.";
+        let reason =
+            "It expires before orders that have been forgotten already: it cannot be told whether it was obeyed.";
         return refused(reason.to_owned());
     }
     if let OrderBody::Run(job) = &order.body
@@ -164,7 +165,8 @@ mod tests {
     fn a_changed_or_foreign_order_is_refused() {
         let (server, stranger) = (Server::new(), Server::new());
         let good = server.sign(agent_wire::write(&server.order()).unwrap());
-        let changed = SignedOrder { payload: good.payload.replace("AWS-RunShellScript", "AWS-RunShellScripT"), ..good.clone() };
+        let changed =
+            SignedOrder { payload: good.payload.replace("AWS-RunShellScript", "AWS-RunShellScripT"), ..good.clone() };
         let foreign = stranger.sign(good.payload.clone());
         let unsigned = SignedOrder { signature: Bytes64([0; 64]), ..good };
         for signed in [changed, foreign, unsigned] {

@@ -17,17 +17,7 @@ pub(crate) fn facts(data_directory: &Path, server: &ServerAddress) -> HostFacts 
     // Only an address can be asked for a route without a look-up; a name is left to the default route.
     let (host, _) = server.host_and_port();
     let toward = host.parse::<std::net::IpAddr>().is_ok().then(|| server.authority());
-    let now = host::facts(&live(data_directory), toward.as_deref());
-    HostFacts {
-        computer_name: now.computer_name,
-        ip_address: now.ip_address,
-        distribution: now.distribution,
-        kernel: now.kernel,
-        architecture: now.architecture,
-        boot_id: now.boot_id,
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        privileged: now.privileged,
-    }
+    host::facts(&live(data_directory), env!("CARGO_PKG_VERSION"), toward.as_deref())
 }
 
 /// Runs patch steps on the live host.

@@ -8,10 +8,12 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 /// How often jobs that move are looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long the farewell to the server may take.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// How often is looked at what does not move.
 const REST: Duration = Duration::from_secs(300);
 
@@ -71,41 +73,22 @@ pub(crate) fn run_here(options: AgentOptions, shutdown: &Shutdown, signals: bool
 }
 
 async fn until_told(work: &RefCell<Work>, shutdown: &Shutdown, signals: bool) -> Result<(), AgentError> {
-    let farewell = Notify::new();
-    let end = async {
-        if signals {
-            tokio::select! {
-                () = shutdown.told() => Ok(()),
-                ended = signalled() => ended,
-            }
-        } else {
-            shutdown.told().await;
-            Ok(())
-        }
-    };
     {
         let work = work.borrow();
         work.log.line(format_args!("node {} with {}", work.identity.node_id, work.identity.server));
     }
-    let connecting = connect_for_ever(work, &farewell);
+    let (tell, ending) = watch::channel(false);
+    let connecting = connect_until_told(work, ending);
     tokio::pin!(connecting);
     let ended = tokio::select! {
-        never = &mut connecting => match never {},
+        () = &mut connecting => Ok(()),
         never = look_after_jobs(work) => match never {},
-        ended = end => ended,
+        () = shutdown.told() => Ok(()),
+        ended = signalled(), if signals => ended,
     };
-    // A session that stands is closed; one that does not is dropped.
-    farewell.notify_waiters();
-    let _ = tokio::time::timeout(Duration::from_secs(3), async {
-        while matches!(work.borrow().connection(), crate::Connectedness::Connected { .. }) {
-            tokio::select! {
-                biased;
-                never = &mut connecting => match never {},
-                () = tokio::task::yield_now() => {}
-            }
-        }
-    })
-    .await;
+    tell.send_replace(true);
+    // A session that stands is closed politely.
+    let _ = tokio::time::timeout(FAREWELL, connecting).await;
     let mut work = work.borrow_mut();
     work.log.line("ended; running jobs go on and are reported by the next agent");
     work.connected(false, "nothing: the agent has ended".to_owned());
@@ -124,16 +107,17 @@ async fn signalled() -> Result<(), AgentError> {
 }
 
 /// Calls, serves, waits, and calls again.
-async fn connect_for_ever(work: &RefCell<Work>, farewell: &Notify) -> Infallible {
+async fn connect_until_told(work: &RefCell<Work>, mut ending: watch::Receiver<bool>) {
     let mut pauses = {
         let work = work.borrow();
         Pauses::new(work.options.reconnect_seconds_max, work.address.is_loopback())
     };
     loop {
         work.borrow_mut().connected(false, "connecting".to_owned());
-        let (after, error) = match serve(work, farewell).await {
+        let (after, error) = match serve(work, &mut ending).await {
             SessionEnd::NotConnected(e) => (After::Failure, e),
             SessionEnd::Broken(e) => (After::Session, e),
+            SessionEnd::Ended => return,
         };
         let pause = pauses.next(after, keys::fraction());
         {
@@ -142,7 +126,10 @@ async fn connect_for_ever(work: &RefCell<Work>, farewell: &Notify) -> Infallible
             work.trouble(format_args!("{error}; {next}"));
             work.connected(false, next);
         }
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = ending.wait_for(|ending| *ending) => return,
+        }
     }
 }
 

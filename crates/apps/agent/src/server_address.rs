@@ -60,7 +60,11 @@ impl ServerAddress {
     /// `HOST:PORT`.
     #[must_use]
     pub fn authority(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     /// Where the WebSocket is.
@@ -93,7 +97,18 @@ mod tests {
         assert_eq!(read("http://[::1]:8470").unwrap(), "ws://[::1]:8470/agent/v1");
         assert!(matches!(read("https://a"), Err(ServerAddressError::Tls(_))));
         assert!(matches!(read("wss://a"), Err(ServerAddressError::Tls(_))));
-        for text in ["a", "ftp://a", "http://", "http://a:0", "http://a:b", "http://a/b", "http://a b", "http://u@a", "http://[::1", "http://[a]"] {
+        for text in [
+            "a",
+            "ftp://a",
+            "http://",
+            "http://a:0",
+            "http://a:b",
+            "http://a/b",
+            "http://a b",
+            "http://u@a",
+            "http://[::1",
+            "http://[a]",
+        ] {
             assert!(matches!(read(text), Err(ServerAddressError::Form(_))), "{text}");
         }
     }

@@ -1,14 +1,14 @@
 //! One session with the server: from the call to the end of the connection.
 
+use crate::AgentError;
 use crate::connection::{Connection, Heard};
 use crate::handshake::{self, Welcome};
 use crate::work::Work;
-use crate::AgentError;
 use agent_wire::{FromServer, HostFacts, ToServer, ToServerBody};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 /// How many messages may be on their way without an acknowledgement.
@@ -22,6 +22,8 @@ pub(crate) enum SessionEnd {
     NotConnected(AgentError),
     /// There was one, and it broke.
     Broken(AgentError),
+    /// The agent ends.
+    Ended,
 }
 
 struct Session<'a> {
@@ -35,9 +37,8 @@ struct Session<'a> {
     heard_at: Instant,
 }
 
-/// Calls the server and serves it until the connection ends. When the future is dropped, the connection is, too; see
-/// [`farewell`] for the polite way.
-pub(crate) async fn serve(work: &RefCell<Work>, farewell: &Notify) -> SessionEnd {
+/// Calls the server and serves it until the connection ends, or `ending` says so.
+pub(crate) async fn serve(work: &RefCell<Work>, ending: &mut watch::Receiver<bool>) -> SessionEnd {
     let (address, identity, facts) = {
         let work = work.borrow();
         (work.address.clone(), work.identity.clone(), work.facts())
@@ -47,7 +48,11 @@ pub(crate) async fn serve(work: &RefCell<Work>, farewell: &Notify) -> SessionEnd
         let welcome = handshake::connect(&mut connection, &identity, facts.clone()).await?;
         Ok((connection, welcome))
     };
-    let (connection, welcome) = match opened.await {
+    let opened = tokio::select! {
+        opened = opened => opened,
+        _ = ending.wait_for(|ending| *ending) => return SessionEnd::Ended,
+    };
+    let (connection, welcome) = match opened {
         Ok(opened) => opened,
         Err(e) => return SessionEnd::NotConnected(e),
     };
@@ -56,15 +61,13 @@ pub(crate) async fn serve(work: &RefCell<Work>, farewell: &Notify) -> SessionEnd
     }
     let spooled = work.borrow().spooled.clone();
     let heard_at = Instant::now();
-    let mut session =
-        Session { work, spooled, connection, facts, sent_up_to: 0, unacknowledged: Vec::new(), heard_at };
+    let mut session = Session { work, spooled, connection, facts, sent_up_to: 0, unacknowledged: Vec::new(), heard_at };
     let heartbeat = Duration::from_secs(u64::from(welcome.heartbeat_seconds.clamp(1, 600)));
-    match session.run(heartbeat, farewell).await {
+    match session.run(heartbeat, ending).await {
         Err(e) => SessionEnd::Broken(e),
         Ok(()) => {
-            let server = address.authority();
             session.connection.close().await;
-            SessionEnd::Broken(AgentError::Unreachable { reason: "the agent ends".to_owned(), server })
+            SessionEnd::Ended
         }
     }
 }
@@ -82,8 +85,8 @@ fn greet(work: &RefCell<Work>, welcome: &Welcome) -> Result<(), AgentError> {
 }
 
 impl Session<'_> {
-    /// Returns when the farewell is told or the connection breaks.
-    async fn run(&mut self, heartbeat: Duration, farewell: &Notify) -> Result<(), AgentError> {
+    /// Returns when the agent ends or the connection breaks.
+    async fn run(&mut self, heartbeat: Duration, ending: &mut watch::Receiver<bool>) -> Result<(), AgentError> {
         let silence_max = heartbeat.mul_f64(2.5);
         let mut heartbeats = self.heartbeats(heartbeat);
         let mut beats: u32 = 0;
@@ -107,7 +110,7 @@ impl Session<'_> {
                     return Err(AgentError::Unreachable { reason, server: self.connection.server().to_owned() });
                 }
                 () = spooled.notified() => {}
-                () = farewell.notified() => return Ok(()),
+                _ = ending.wait_for(|ending| *ending) => return Ok(()),
             }
         }
     }

@@ -52,7 +52,8 @@ pub(crate) struct Work {
 impl Work {
     pub(crate) fn open(options: AgentOptions, log: Rc<Log>) -> Result<Self, AgentError> {
         let identity = Identity::load(&options.data_directory)?;
-        let address = ServerAddress::parse(&identity.server).map_err(|e| AgentError::system("reading the identity", e))?;
+        let address =
+            ServerAddress::parse(&identity.server).map_err(|e| AgentError::system("reading the identity", e))?;
         let node_directory = identity.node_directory(&options.data_directory);
         let mut journal = Journal::open(&node_directory, JournalBounds::default())?;
         journal.note(identity.incarnation, Timestamp::EPOCH)?;
@@ -94,7 +95,9 @@ impl Work {
         self.clock.learn(server, execution::now());
         let offset = self.clock.offset_seconds();
         if offset.abs() > 60 {
-            self.log.line(format_args!("the server's clock is {offset} s ahead of this host's; orders expire by the server's"));
+            self.log.line(format_args!(
+                "the server's clock is {offset} s ahead of this host's; orders expire by the server's"
+            ));
         }
     }
 
@@ -219,9 +222,9 @@ impl Work {
     /// Tells a job's result, unless it is on its way.
     pub(crate) fn tell_result(&mut self, report: JobReport) -> bool {
         let on_its_way = self.spool.messages().is_ok_and(|messages| {
-            messages.iter().any(|message| {
-                matches!(&message.body, ToServerBody::JobFinished(other) if other.job_id == report.job_id)
-            })
+            messages.iter().any(
+                |message| matches!(&message.body, ToServerBody::JobFinished(other) if other.job_id == report.job_id),
+            )
         });
         on_its_way || self.tell(ToServerBody::JobFinished(fitted(report)))
     }
@@ -246,19 +249,15 @@ impl Work {
     pub(crate) fn trouble(&mut self, text: impl std::fmt::Display) {
         let text = text.to_string();
         let now = execution::now();
-        let repeated = self.last_error.as_ref().is_some_and(|(at, last)| {
-            *last == text && now.micros_since(*at) < REPEATED_SECONDS * 1_000_000
-        });
+        let repeated = self
+            .last_error
+            .as_ref()
+            .is_some_and(|(at, last)| *last == text && now.micros_since(*at) < REPEATED_SECONDS * 1_000_000);
         if repeated {
             return;
         }
         self.log.line(&text);
         self.last_error = Some((now, text));
-    }
-
-    /// Whether there is a session, and since when that is so.
-    pub(crate) fn connection(&self) -> Connectedness {
-        self.connection
     }
 
     /// The connection came or went; `next` is what follows.
@@ -327,17 +326,19 @@ mod tests {
 
     #[test]
     fn a_report_too_large_for_a_frame_loses_output_and_says_so() {
-        let mut noise = vec![0; 100_000];
-        SeededIds::new(7).fill(&mut noise);
-        let noise: String = noise.iter().map(|byte| char::from(b' ' + byte % 95)).collect();
-        let step = StepReport {
+        let noise = |seed| {
+            let mut noise = vec![0; 100_000];
+            SeededIds::new(seed).fill(&mut noise);
+            noise.iter().map(|byte| char::from(b' ' + byte % 95)).collect::<String>()
+        };
+        let step = |seed| StepReport {
             name: "step".to_owned(),
             status: StepStatus::Success,
             exit_code: 0,
             started_at: None,
             finished_at: None,
-            stdout: noise.clone(),
-            stderr: noise,
+            stdout: noise(seed),
+            stderr: noise(seed + 100),
             stdout_truncated: false,
             stderr_truncated: false,
         };
@@ -345,7 +346,7 @@ mod tests {
         let report = JobReport {
             job_id: JobId::parse(id).unwrap(),
             command_id: CommandId::parse(id).unwrap(),
-            steps: vec![step; 20],
+            steps: (0..20).map(step).collect(),
             finished_at: Timestamp::EPOCH,
         };
         assert!(connection::encoded(&report).is_err(), "the test needs a report that does not fit");

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     let result = match line.task {
         // The agent has its own runtime and its own exit codes.
-        Task::Agent { arguments } => return agent::command_line(arguments),
+        Task::Agent { arguments } => return agent::command_line(&agent::own_program(&["agent"]), arguments),
         Task::Up(options) => serve::runtime().and_then(|runtime| runtime.block_on(up::run(options))),
         Task::Server(options) => serve::runtime().and_then(|runtime| runtime.block_on(serve::run(options))),
         Task::Admin { task } => serve::runtime().and_then(|runtime| runtime.block_on(admin::run(task))),

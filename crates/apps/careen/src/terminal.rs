@@ -42,10 +42,16 @@ impl Progress {
         let _ = out.flush();
     }
 
-    /// The work is over; the line is cleared.
-    pub(crate) fn done(self) {
+    /// Clears the line, so that something else can be printed.
+    pub(crate) fn clear(&mut self) {
+        self.shown.clear();
         if self.person {
             let _ = write!(std::io::stderr(), "\r\x1b[2K");
         }
+    }
+
+    /// The work is over.
+    pub(crate) fn done(mut self) {
+        self.clear();
     }
 }

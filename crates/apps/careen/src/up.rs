@@ -1,7 +1,6 @@
 //! `careen up`: server, agent and a first scan on this machine, and what came of it, in plain words.
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -28,6 +27,9 @@ use crate::{
 /// How long the first scan may take before the summary says that it is still running.
 const SCAN_MAX: Duration = Duration::from_secs(600);
 
+/// How long the agent may take to close its connection.
+const AGENT_END_MAX: Duration = Duration::from_secs(5);
+
 /// How many missing patches are listed; the rest is counted.
 const LISTED_MAX: usize = 25;
 
@@ -47,60 +49,78 @@ pub(crate) async fn run(options: UpOptions) -> Result<()> {
     let mut progress = Progress::new();
     progress.now("Starting the server");
     let running = Running::start(configuration).await?;
+    let data = running.configuration.data.join("agent");
+    let enrolled = async {
+        progress.now("Enrolling this machine");
+        enrol(&running, &data).await
+    };
+    let node_id = tokio::select! {
+        enrolled = enrolled => enrolled,
+        interrupted = serve::interrupted() => return interrupted.and(running.stop().await),
+    };
+    let node_id = match node_id {
+        Ok(node_id) => node_id,
+        Err(error) => return running.stop().await.and(Err(error)),
+    };
+    let agent = start_agent(data, options.reboot_command.as_deref());
     let result = tokio::select! {
-        result = everything(&running, &options, &mut progress) => result,
+        result = everything(&running, &node_id, &agent, &mut progress) => result,
         interrupted = serve::interrupted() => interrupted,
     };
     progress.done();
-    // The agent's thread ends with the process; what its supervisors run goes on and is taken up at the next start.
-    running.stop().await?;
-    result
+    // What the agent's supervisors run goes on, and is taken up at the next start.
+    agent.end().await;
+    running.stop().await.and(result)
 }
 
-async fn everything(running: &Running, options: &UpOptions, progress: &mut Progress) -> Result<()> {
-    let data = running.configuration.data.join("agent");
-    progress.now("Enrolling this machine");
-    let node_id = enrol(running, &data).await?;
-    let agent = start_agent(data, options.reboot_command.as_deref())?;
+/// From the agent's first call to the summary; then until the agent ends, which it should not.
+async fn everything(running: &Running, node_id: &NodeId, agent: &RunningAgent, progress: &mut Progress) -> Result<()> {
     let context = running.server.context(running.configuration.home.clone(), Principal::System, String::new());
-    wait_for_connection(&context, &node_id, &agent, progress).await?;
-    let scan = scan(&context, &node_id, &agent, progress).await?;
-    progress.now("");
-    summary(running, &context, &node_id, &scan).await?;
+    wait_for_connection(&context, node_id, agent, progress).await?;
+    let scan = scan(&context, node_id, agent, progress).await?;
+    progress.clear();
+    summary(running, &context, node_id, &scan).await?;
     agent.until_it_ends().await
 }
 
-/// The agent in a thread of its own, so that its one-threaded runtime is as small here as on any node.
-struct AgentThread {
+/// The agent beside the server.
+struct RunningAgent {
+    shutdown: agent::Shutdown,
     ended: tokio::sync::watch::Receiver<Option<String>>,
 }
 
-impl AgentThread {
+impl RunningAgent {
     /// Completes only if the agent ends by itself, with what it said.
     async fn until_it_ends(&self) -> Result<()> {
         let mut ended = self.ended.clone();
-        let last = ended.wait_for(Option::is_some).await.map(|said| said.clone().unwrap_or_default());
-        bail!("the agent has ended: {}", last.unwrap_or_else(|_| "its thread stopped".to_owned()))
+        let said = match ended.wait_for(Option::is_some).await {
+            Ok(said) => said.clone().unwrap_or_default(),
+            Err(_) => "its task stopped".to_owned(),
+        };
+        bail!("the agent has ended: {said}")
+    }
+
+    /// Tells it to end and waits until its connection is closed.
+    async fn end(mut self) {
+        self.shutdown.tell();
+        let _ = tokio::time::timeout(AGENT_END_MAX, self.ended.wait_for(Option::is_some)).await;
     }
 }
 
-fn start_agent(data: PathBuf, reboot_command: Option<&str>) -> Result<AgentThread> {
-    let program: Vec<OsString> = agent::own_program(&["agent"]);
-    let mut options = AgentOptions::new(data, program);
+fn start_agent(data: PathBuf, reboot_command: Option<&str>) -> RunningAgent {
+    let mut options = AgentOptions::new(data, agent::own_program(&["agent"]));
     options.log_to_stderr = false;
+    // The server is this very process: it is there, or comes back at once.
     options.reconnect_seconds_max = 2;
     options.reboot_command = reboot_command.map(|text| text.split_whitespace().map(str::to_owned).collect());
+    let shutdown = agent::Shutdown::new();
     let (tell, ended) = tokio::sync::watch::channel(None);
-    let body = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let result = match runtime {
-            Ok(runtime) => runtime.block_on(agent::run(options, agent::Shutdown::never())).map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let _ = tell.send(Some(result.err().unwrap_or_else(|| "it was told to stop".to_owned())));
-    };
-    std::thread::Builder::new().name("agent".to_owned()).spawn(body)?;
-    Ok(AgentThread { ended })
+    let running = agent::run(options, shutdown.clone());
+    tokio::spawn(async move {
+        let said = running.await.err().map_or_else(|| "it was told to".to_owned(), |error| error.to_string());
+        let _ = tell.send(Some(said));
+    });
+    RunningAgent { shutdown, ended }
 }
 
 /// Registers this machine, unless it is registered already with this very server.
@@ -146,7 +166,7 @@ fn server_address(running: &Running) -> Result<ServerAddress> {
 async fn wait_for_connection(
     context: &Context,
     node: &NodeId,
-    agent: &AgentThread,
+    agent: &RunningAgent,
     progress: &mut Progress,
 ) -> Result<()> {
     progress.now("Waiting for the agent to connect");
@@ -168,7 +188,7 @@ struct Scan {
     trace: String,
 }
 
-async fn scan(context: &Context, node: &NodeId, agent: &AgentThread, progress: &mut Progress) -> Result<Scan> {
+async fn scan(context: &Context, node: &NodeId, agent: &RunningAgent, progress: &mut Progress) -> Result<Scan> {
     progress.now("Scanning: asking the archives what is new, comparing with what is installed");
     let parameters = [("Operation".to_owned(), vec!["Scan".to_owned()])];
     let sent = perform(

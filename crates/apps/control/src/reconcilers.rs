@@ -99,12 +99,7 @@ async fn dispatch(server: &Arc<Server>, scope: &Scope, done: &mut Activation) ->
             false => invocations,
         };
         for invocation in invocations.iter().map(|versioned| &versioned.row) {
-            // What was sent a moment ago is not sent again at every turn; a new connection asks for all of it.
-            let fresh = advance.plan.start.contains(&invocation.node_id);
-            if fresh || invocation.is_cancel_to_be_sent() {
-                server.deliver(scope, invocation).await;
-                done.orders += 1;
-            }
+            done.orders += usize::from(server.deliver(scope, invocation).await);
         }
     }
     Ok(())

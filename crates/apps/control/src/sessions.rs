@@ -6,14 +6,19 @@ use std::{
 };
 
 use agent_wire::FromServer;
-use identifiers::NodeId;
+use identifiers::{NodeId, Timestamp};
 use tokio::sync::mpsc;
 
 /// How many messages may wait for one agent; more are left to the next look at what is due.
 const QUEUE_MESSAGES_MAX: usize = 64;
 
+/// After so long without an answer an order is said again; an agent runs each job once.
+const SAY_AGAIN_SECONDS: i64 = 15;
+
 struct Line {
     epoch: i64,
+    /// What was said over this connection, and when.
+    said: BTreeMap<String, Timestamp>,
     sender: mpsc::Sender<FromServer>,
 }
 
@@ -30,7 +35,7 @@ impl Sessions {
         }
         let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
         // The older connection's sender is dropped here; it notices and ends.
-        lines.insert(node.clone(), Line { epoch, sender });
+        lines.insert(node.clone(), Line { epoch, said: BTreeMap::new(), sender });
         Some(receiver)
     }
 
@@ -47,10 +52,23 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
     }
 
-    /// Whether the message was put into the queue of the node's connection.
-    pub(crate) fn send(&self, node: &NodeId, message: FromServer) -> bool {
+    /// Whether `what` may be said to the node now: it is connected here, and was not told so a moment ago.
+    pub(crate) fn is_due(&self, node: &NodeId, what: &str, now: Timestamp) -> bool {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.get(node).is_some_and(|line| line.sender.try_send(message).is_ok())
+        let said = |line: &Line| line.said.get(what).copied();
+        lines.get(node).is_some_and(|line| said(line).is_none_or(|at| now >= at.plus_seconds(SAY_AGAIN_SECONDS)))
+    }
+
+    /// Whether the message was put into the queue of the node's connection; `what` names it for [`Sessions::is_due`].
+    pub(crate) fn send(&self, node: &NodeId, message: FromServer, what: String, now: Timestamp) -> bool {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(line) = lines.get_mut(node) else { return false };
+        let sent = line.sender.try_send(message).is_ok();
+        if sent {
+            line.said.retain(|_, at| now < at.plus_seconds(10 * SAY_AGAIN_SECONDS));
+            line.said.insert(what, now);
+        }
+        sent
     }
 
     /// Whether the node is connected to this process.

@@ -9,5 +9,5 @@ mod inventory;
 mod offered;
 
 pub use distribution::{Distribution, OperatingSystem};
-pub use inventory::{Inventory, InventoryDelta, InstalledPackage, InstallState, PackageKey};
+pub use inventory::{InstallState, InstalledPackage, Inventory, InventoryDelta, PackageKey};
 pub use offered::{Archive, AvailableUpdate, HostPackage, NotTaken};

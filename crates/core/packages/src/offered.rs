@@ -25,8 +25,7 @@ impl Archive {
     /// `/updates` is the form of Debian 10 and older (`buster/updates`).
     #[must_use]
     pub fn is_security(&self) -> bool {
-        self.label == "Debian-Security"
-            || [&self.suite, &self.codename].iter().any(|name| name.ends_with("-security"))
+        self.label == "Debian-Security" || [&self.suite, &self.codename].iter().any(|name| name.ends_with("-security"))
     }
 }
 

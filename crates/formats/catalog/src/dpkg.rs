@@ -216,7 +216,8 @@ fn row(stanza: &Stanza<'_>, without_status: Option<(bool, InstallState)>) -> Res
 fn status(value: &[u8]) -> Result<(bool, Option<InstallState>), SkipReason> {
     let text = std::str::from_utf8(value).map_err(|_| SkipReason::MalformedStatus)?;
     let mut words = text.split_ascii_whitespace();
-    let (Some(wanted), Some(error), Some(state), None) = (words.next(), words.next(), words.next(), words.next()) else {
+    let (Some(wanted), Some(error), Some(state), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
         return Err(SkipReason::MalformedStatus);
     };
     let wanted_known = ["unknown", "install", "hold", "deinstall", "purge"].contains(&wanted);

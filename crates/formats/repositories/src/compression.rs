@@ -45,13 +45,8 @@ pub enum DecompressionError {
 
 impl Compression {
     /// The compressions in the order in which apt looks for a list, each with its extension.
-    const EXTENSIONS: [(Self, &'static str); 5] = [
-        (Self::Plain, ""),
-        (Self::Zstandard, ".zst"),
-        (Self::Xz, ".xz"),
-        (Self::Gzip, ".gz"),
-        (Self::Lz4, ".lz4"),
-    ];
+    const EXTENSIONS: [(Self, &'static str); 5] =
+        [(Self::Plain, ""), (Self::Zstandard, ".zst"), (Self::Xz, ".xz"), (Self::Gzip, ".gz"), (Self::Lz4, ".lz4")];
 
     /// The compression that a file's name shows.
     ///

@@ -1,9 +1,9 @@
 //! apt's settings: apt.conf(5).
 
+use crate::Warning;
 use crate::folder::is_read_by_apt;
 use crate::sources::boolean;
 use crate::warning::{FileWarnings, excerpt};
-use crate::Warning;
 
 /// The largest file of settings that is read, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;

@@ -161,7 +161,8 @@ impl Inspection {
             Some((name, reader)) => {
                 let release = release.unwrap_or_default();
                 let list = OfferingList::of_release(&release, &repository.site, &known.component, &known.architecture);
-                let wanted = || Offers::of_packages(self.database.packages.iter().map(|found| found.package.name.as_str()));
+                let wanted =
+                    || Offers::of_packages(self.database.packages.iter().map(|found| found.package.name.as_str()));
                 let offers = self.offers.get_or_insert_with(wanted);
                 match read_list(offers, list, name, reader) {
                     Ok(()) => (1, 0),
@@ -220,12 +221,7 @@ impl Inspection {
     }
 }
 
-fn read_list(
-    offers: &mut Offers,
-    list: OfferingList,
-    name: &str,
-    reader: &mut dyn BufRead,
-) -> Result<(), ListError> {
+fn read_list(offers: &mut Offers, list: OfferingList, name: &str, reader: &mut dyn BufRead) -> Result<(), ListError> {
     let mut decompressed = Decompressed::new(name, reader, PACKAGES_BYTES_MAX)?;
     offers.read(list, &mut decompressed)
 }

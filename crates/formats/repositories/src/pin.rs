@@ -1,6 +1,6 @@
+use crate::OfferingList;
 use crate::pattern::Expression;
 use crate::warning::excerpt;
-use crate::OfferingList;
 
 /// The most conditions of one release pin, as of apt.
 const CONDITIONS_MAX: usize = 20;
@@ -90,7 +90,9 @@ impl Pin {
         }
         for condition in conditions {
             // Of two conditions of a kind the last one counts, and one without a value does not.
-            let Some((kind, value)) = condition.split_once('=').filter(|(_, value)| !value.is_empty()) else { continue };
+            let Some((kind, value)) = condition.split_once('=').filter(|(_, value)| !value.is_empty()) else {
+                continue;
+            };
             let slot = match kind.to_ascii_lowercase().as_str() {
                 "v" => {
                     criteria.version = VersionText::of_release(value)?;
@@ -149,8 +151,17 @@ impl VersionText {
 impl ReleaseCriteria {
     /// Nothing that a release could be asked for: such a pin is about no list at all.
     fn is_empty(&self) -> bool {
-        let Self { everything, version, origin, archive, codename, label, component, architecture, archive_or_codename } =
-            self;
+        let Self {
+            everything,
+            version,
+            origin,
+            archive,
+            codename,
+            label,
+            component,
+            architecture,
+            archive_or_codename,
+        } = self;
         let expressions = [origin, archive, codename, label, component, architecture, archive_or_codename];
         !everything && version.is_none() && expressions.iter().all(|expression| expression.is_none())
     }

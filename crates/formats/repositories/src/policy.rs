@@ -62,9 +62,10 @@ impl<'a> Policy<'a> {
     }
 
     fn places<'b>(&'b self, version: &'b Version<'_>) -> impl Iterator<Item = (Place<'b>, i32)> {
-        let listed = version.lists.iter().filter_map(|&list| {
-            Some((Place::List(self.lists.get(list)?), *self.list_priorities.get(list)?))
-        });
+        let listed = version
+            .lists
+            .iter()
+            .filter_map(|&list| Some((Place::List(self.lists.get(list)?), *self.list_priorities.get(list)?)));
         listed.chain(version.installed.then_some((Place::Database, self.database_priority)))
     }
 
@@ -72,9 +73,10 @@ impl<'a> Policy<'a> {
     pub(crate) fn priority(&self, package: PinnedPackage<'_>, version: &Version<'_>) -> i32 {
         let ceiling = if self.phase_policy && version.is_phased_out { NOT_PHASED_IN } else { i32::MAX };
         let package = PinnedPackage { source: version.source, ..package };
-        let specific = self.preferences.of_package(package).find(|record| {
-            record.pin.matches_version(version.version, self.places(version).map(|(place, _)| place))
-        });
+        let specific = self
+            .preferences
+            .of_package(package)
+            .find(|record| record.pin.matches_version(version.version, self.places(version).map(|(place, _)| place)));
         let all_never = self.places(version).all(|(_, priority)| priority == NEVER);
         let priority = match specific {
             // What must never be taken is not, whatever is said of the package.

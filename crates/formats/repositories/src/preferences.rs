@@ -1,10 +1,10 @@
 //! The pins of a host: apt_preferences(5).
 
+use crate::Warning;
 use crate::folder::is_read_by_apt;
 use crate::pattern::{Expression, is_expression};
 use crate::pin::Pin;
 use crate::warning::{FileWarnings, excerpt};
-use crate::Warning;
 use catalog::deb822::{self, Stanza};
 
 /// The largest file of preferences that is read, in bytes.

@@ -205,9 +205,11 @@ impl<'a> Resolver<'a> {
         let candidate = self.policy.candidate(package, &installed.version, versions).filter(is_newer);
         if let Some(candidate) = candidate {
             let percentage = candidate.phased_update_percentage;
+            // Where phasing is a matter of priorities, it has had its say already.
+            let held_back = candidate.is_phased_out && !self.configuration.phase_policy;
             let not_taken = if installed.held {
                 Some(NotTaken::Held)
-            } else if candidate.is_phased_out && !self.brings_security(candidate, versions) {
+            } else if held_back && !self.brings_security(candidate, versions) {
                 Some(NotTaken::Phased { percentage })
             } else {
                 None

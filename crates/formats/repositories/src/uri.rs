@@ -1,5 +1,5 @@
-use std::fmt::{self, Display, Formatter};
 use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter};
 
 /// An URI as apt takes it apart: more lenient than RFC 3986, so that the names of its files come out the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -58,7 +58,8 @@ fn meaning(end: ScriptEnd) -> StepEnd {
             over(StepStatus::Success, 168, Some(remark.to_owned()))
         }
         ScriptEnd::Exited(169) => {
-            let remark = "Step exited with code 169. Therefore, marking step as Failed. Further document steps will be skipped.";
+            let remark =
+                "Step exited with code 169. Therefore, marking step as Failed. Further document steps will be skipped.";
             over(StepStatus::Failed, 169, Some(remark.to_owned()))
         }
         ScriptEnd::Exited(194) => StepEnd::RebootWanted { reason: "a script exited with code 194".to_owned() },
@@ -91,6 +92,7 @@ pub(super) fn end_leftovers(job: &Supervision<'_>, index: usize, boot_id: &str) 
         return;
     }
     // What earlier steps left running was left on purpose.
-    let spared: BTreeSet<i32> = (0..index).filter_map(read).map(|earlier| earlier.group).filter(|group| *group > 0).collect();
+    let spared: BTreeSet<i32> =
+        (0..index).filter_map(read).map(|earlier| earlier.group).filter(|group| *group > 0).collect();
     tree::kill_session(left.session, &spared);
 }

@@ -50,7 +50,11 @@ fn own_pid() -> i32 {
 /// The children this process has now: what earlier steps left running on purpose.
 pub(super) fn children() -> BTreeSet<i32> {
     let own = own_pid();
-    processes().into_iter().filter(|process| process.parent == own && !process.dead).map(|process| process.pid).collect()
+    processes()
+        .into_iter()
+        .filter(|process| process.parent == own && !process.dead)
+        .map(|process| process.pid)
+        .collect()
 }
 
 /// All living descendants of `root`, without the trees of the `spared`.
@@ -106,9 +110,9 @@ pub(super) fn kill_session(session: i32, spared: &BTreeSet<i32>) {
         if session <= 1 || session == own_pid() || table.iter().any(|process| process.pid == session && !process.dead) {
             return;
         }
-        let left = table.iter().filter(|process| {
-            process.session == session && !process.dead && !spared.contains(&process.group)
-        });
+        let left = table
+            .iter()
+            .filter(|process| process.session == session && !process.dead && !spared.contains(&process.group));
         let left: BTreeSet<i32> = left.map(|process| process.pid).collect();
         if left.is_empty() || Instant::now() >= deadline {
             return;
@@ -140,7 +144,8 @@ mod tests {
     #[test]
     fn descendants_are_found_at_any_depth_and_the_spared_are_left_out() {
         let process = |pid, parent| Process { pid, parent, group: pid, session: 1, dead: pid == 5 };
-        let table = [process(2, 1), process(3, 2), process(4, 3), process(5, 4), process(6, 1), process(7, 6), process(9, 8)];
+        let table =
+            [process(2, 1), process(3, 2), process(4, 3), process(5, 4), process(6, 1), process(7, 6), process(9, 8)];
         assert_eq!(descendants(&table, 1, &BTreeSet::from([6])), BTreeSet::from([2, 3, 4]));
         assert_eq!(descendants(&table, 2, &BTreeSet::new()), BTreeSet::from([3, 4]));
     }

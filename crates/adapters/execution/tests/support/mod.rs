@@ -1,5 +1,6 @@
 //! Jobs in a temporary folder, and supervisors as real processes: this very test binary, started again.
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic, and so may what they share")]
 
 use agent_wire::{Bytes64, Job, JobReport, Order, OrderBody, PatchStep, SignedOrder, Step, StepAction};
 use execution::{JobContext, JobFolder, JobState, Journal, JournalBounds};

@@ -1,7 +1,7 @@
 //! A host made for one test: a root folder with dpkg's and apt's databases, and a repository on loopback with packages made
 //! on the spot. apt and dpkg themselves are the real ones; maintainer scripts run with `--force-script-chrootless`.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use host::{HostRoot, PatchOutcome, RunContext, run_patch};
 use identifiers::{CommandId, JobId, Timestamp};
@@ -144,7 +144,8 @@ impl TestHost {
     pub(crate) fn has_installed(&self, debs: &[Deb<'_>]) {
         let folder = self.folder.path().join("installed");
         fs::create_dir_all(&folder).unwrap();
-        let files: Vec<PathBuf> = debs.iter().map(|deb| build(&self.folder.path().join("build"), &folder, deb)).collect();
+        let files: Vec<PathBuf> =
+            debs.iter().map(|deb| build(&self.folder.path().join("build"), &folder, deb)).collect();
         let mut command = Command::new("dpkg");
         command.arg(format!("--root={}", self.host.root.display()));
         command.args(["--force-script-chrootless", "--force-unsafe-io", "-i"]).args(files);
@@ -179,8 +180,7 @@ impl TestHost {
     /// How many package transactions the job has run.
     pub(crate) fn transactions(&self) -> usize {
         let Ok(entries) = fs::read_dir(self.job_dir()) else { return 0 };
-        let is_transaction =
-            |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("transaction-");
+        let is_transaction = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("transaction-");
         entries.filter_map(Result::ok).filter(is_transaction).count()
     }
 
@@ -190,7 +190,7 @@ impl TestHost {
 
     pub(crate) fn run_in(&self, step: &agent_wire::PatchStep, boot_id: &str, resumed: bool) -> (PatchOutcome, String) {
         let mut log = Vec::new();
-        let outcome = run_with(&self.host, &self.job_dir(), step, boot_id, resumed, &mut log);
+        let outcome = run_with(&self.host, &self.job_dir(), step, boot_id, resumed, &mut log, &|| false);
         (outcome, String::from_utf8_lossy(&log).into_owned())
     }
 }
@@ -202,6 +202,7 @@ pub(crate) fn run_with(
     boot_id: &str,
     resumed: bool,
     log: &mut dyn Write,
+    cancelled: &dyn Fn() -> bool,
 ) -> PatchOutcome {
     let context = RunContext {
         job_id: &JobId::parse("0d0d0d0d-0d0d-4d0d-8d0d-0d0d0d0d0d0d").unwrap(),
@@ -213,7 +214,7 @@ pub(crate) fn run_with(
         resumed,
         reboot_policy: RebootPolicy::Needed,
         log,
-        cancelled: &|| false,
+        cancelled,
     };
     run_patch(host, step, context)
 }
@@ -226,13 +227,7 @@ pub(crate) fn now() -> Timestamp {
 /// A step with the predefined baseline for Debian: every security update.
 pub(crate) fn step(operation: PatchOperation, reboot_option: RebootOption) -> agent_wire::PatchStep {
     let baseline: PatchBaseline = patching::predefined_default(packages::OperatingSystem::Debian).unwrap();
-    agent_wire::PatchStep {
-        operation,
-        reboot_option,
-        baseline,
-        patch_group: String::new(),
-        snapshot_id: String::new(),
-    }
+    agent_wire::PatchStep { operation, reboot_option, baseline, patch_group: String::new(), snapshot_id: String::new() }
 }
 
 /// The state and reason of each package's row, as text: `Missing: approval rule 1 ...`.

@@ -1,5 +1,7 @@
 //! The store on both databases. PostgreSQL comes from `CAREEN_TEST_POSTGRES_URL`; `cargo xtask test` starts a server and sets it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod bench;
 mod durability;
 mod inventory;

@@ -129,7 +129,13 @@ on_both! {
                 let (store, scope) = (store.clone(), scope.clone());
                 let changes = match n % 4 {
                     0 => writes([renamed(n, "gone"), token("taken").into()]),
-                    1 => update(n, 7, "never read at 7"),
+                    1 if n % 8 == 1 => update(n, 7, "never read at 7"),
+                    1 => {
+                        // The first of its aggregates is fine, so its revision must be taken back.
+                        let mut changes = update(n, 0, "half");
+                        changes.read.push((changes::Aggregate::new("zebra", "1"), Revision(3)));
+                        changes
+                    }
                     _ => update(n, 0, "kept"),
                 };
                 tokio::spawn(async move { (n, store.apply(&scope, changes).await) })

@@ -372,7 +372,7 @@ on_both! {
         assert_eq!(store.access_key_get(&key.access_key_id).await.unwrap(), Some(key.clone()));
         let key = AccessKeyRow { status: AccessKeyStatus::Inactive, ..key };
         put(RecordWrite::AccessKeyPut(key.clone())).await.unwrap();
-        assert_eq!(store.access_key_list(&scope.account).await.unwrap(), [key.clone()]);
+        assert_eq!(store.access_key_list(&scope.account).await.unwrap(), vec![key.clone()]);
         let stranger = scope_of("999999999999", "us-east-1");
         store.apply(&stranger, writes([RecordWrite::AccessKeyDelete(key.access_key_id.clone())])).await.unwrap();
         assert!(store.access_key_get(&key.access_key_id).await.unwrap().is_some());

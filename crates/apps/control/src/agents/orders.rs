@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use access::Principal;
 use agent_wire::{FromServer, Job, Order, OrderBody, PatchStep, SignedOrder, Step, StepAction, order_text};
-use commands::{Command, Disposition, Invocation, Platform, ResolvedStep, built_in_document, check_parameters};
+use changes::{Changes, Versioned};
+use commands::{
+    AgentRefusal, Command, Disposition, Invocation, InvocationEvent, Platform, Report, ResolvedStep, built_in_document,
+    check_parameters,
+};
 use identifiers::{NodeId, RequestId, Scope};
 use nodes::{ManagedNode, patch_group_of};
 use packages::{Distribution, OperatingSystem};
 use patching::{PatchOperation, RebootOption};
+use store::Write;
 
 use super::AgentSession;
 use crate::{Context, Error, Server, snapshot};
@@ -32,27 +37,43 @@ impl Server {
         }
     }
 
-    /// Sends an invocation's order, or its cancel order, if its state calls for one and its node is connected here.
-    pub(crate) async fn deliver(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) {
-        if !self.sessions.is_connected(&invocation.node_id) {
-            return;
+    /// Sends an invocation's order, or its cancel order, if its state calls for one, its node is connected here, and
+    /// it was not said over this connection a moment ago.
+    pub(crate) async fn deliver(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> bool {
+        let (run, cancel) = (invocation.is_to_be_sent(), invocation.is_cancel_to_be_sent());
+        let what = format!("{} {}", if run { "run" } else { "cancel" }, invocation.job_id);
+        if !(run || cancel) || !self.sessions.is_due(&invocation.node_id, &what, self.now()) {
+            return false;
         }
-        let order = if invocation.is_to_be_sent() {
-            self.run_order(scope, invocation).await
-        } else if invocation.is_cancel_to_be_sent() {
-            self.cancel_order(scope, invocation).await
-        } else {
-            return;
+        let order = match run {
+            true => self.run_order(scope, invocation).await,
+            false => self.cancel_order(scope, invocation).await,
         };
         match order {
-            // A queue that is full is looked at again at the next turn.
-            Ok(order) => {
-                self.sessions.send(&invocation.node_id, FromServer::Order(order));
-            }
+            Ok(order) => self.sessions.send(&invocation.node_id, FromServer::Order(order), what, self.now()),
             Err(error) => {
                 let detail = error.detail.as_deref().unwrap_or(&error.message);
                 tracing::error!(node = %invocation.node_id, command = %invocation.command_id, "no order could be made: {detail}");
+                self.give_up(scope, invocation, detail).await;
+                false
             }
+        }
+    }
+
+    /// Ends an invocation for which no order can be made: it would not get better by waiting.
+    async fn give_up(self: &Arc<Self>, scope: &Scope, invocation: &Invocation, detail: &str) {
+        let given_up = async {
+            let found = self.store.invocation_get(scope, &invocation.command_id, &invocation.node_id).await?;
+            let Some(row) = found.row else { return Ok(()) };
+            let event = InvocationEvent::AgentRefused(AgentRefusal::Unreadable);
+            let report = Report::because(event, format!("No order could be made of it: {detail}"));
+            let decided = commands::apply_report(&Versioned::new(found.revision, row), &report, self.now());
+            let changes: Changes<Write> = decided.map_err(Error::internal)?.map(Write::from);
+            self.store.apply(scope, changes).await?;
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = given_up.await {
+            tracing::error!(command = %invocation.command_id, "{}", error.detail.unwrap_or(error.message));
         }
     }
 
@@ -147,11 +168,11 @@ async fn patch(context: &Context, node: &ManagedNode, inputs: &serde_json::Value
     let operating_system = operating_system(node).ok_or_else(|| unknown("operating system"))?;
     let effective = snapshot::effective_baseline(context, patch_group.as_ref(), operating_system).await?;
     Ok(PatchStep {
-        operation: PatchOperation::parse(&text(inputs, "Operation")).ok_or_else(|| unknown("Operation"))?,
-        reboot_option: RebootOption::parse(&text(inputs, "RebootOption")).ok_or_else(|| unknown("RebootOption"))?,
+        operation: PatchOperation::parse(&text(inputs, "operation")).ok_or_else(|| unknown("operation"))?,
+        reboot_option: RebootOption::parse(&text(inputs, "rebootOption")).ok_or_else(|| unknown("reboot option"))?,
         baseline: effective.baseline,
         patch_group: patch_group.map(|group| group.to_string()).unwrap_or_default(),
-        snapshot_id: text(inputs, "SnapshotId"),
+        snapshot_id: text(inputs, "snapshotId"),
     })
 }
 

@@ -32,7 +32,10 @@ fn the_order_of_arrival_does_not_matter() {
 fn the_digest_is_stable() {
     // Agents of other versions compute it too: it must never change for the same inventory.
     assert_eq!(Inventory::default().digest(), "10077e15e2749e71dff8c555c9a39ffbaf56177906982aa40e8ed4f776b51e98");
-    assert_eq!(inventory(&[("libc6", "2.36-9+deb12u10")]).digest(), "57db53f213cf2bbdc76a0a1c91cb67ceedcd525951ce7bc86b35956b12731433");
+    assert_eq!(
+        inventory(&[("libc6", "2.36-9+deb12u10")]).digest(),
+        "57db53f213cf2bbdc76a0a1c91cb67ceedcd525951ce7bc86b35956b12731433"
+    );
 }
 
 #[test]
@@ -121,9 +124,8 @@ fn any_inventory() -> impl Strategy<Value = Inventory> {
     let row = ("[a-d]", "[mi]", "[1-3]", any::<bool>()).prop_map(|(name, architecture, version, held)| {
         InstalledPackage { architecture, held, ..package(&name, &version) }
     });
-    (proptest::collection::vec(row, 0..12), "[xy]?").prop_map(|(packages, id)| {
-        Inventory::new(Distribution { id, ..Distribution::default() }, packages)
-    })
+    (proptest::collection::vec(row, 0..12), "[xy]?")
+        .prop_map(|(packages, id)| Inventory::new(Distribution { id, ..Distribution::default() }, packages))
 }
 
 proptest! {

@@ -19,15 +19,7 @@ fn fields_continue_and_comments_are_left_out() {
     let file = b"# head\nA: 1\n  2\n# between\n\t3\nno colon\n stray\nb : x:y \nA:4\nEmpty:\n";
     let stanza = stanzas(file).next().unwrap();
     let fields: Vec<_> = stanza.fields().map(|field| (field.name, field.value)).collect();
-    assert_eq!(
-        fields,
-        [
-            (&b"A"[..], &b"1\n  2\n# between\n\t3"[..]),
-            (b"b", b"x:y"),
-            (b"A", b"4"),
-            (b"Empty", b"")
-        ]
-    );
+    assert_eq!(fields, [(&b"A"[..], &b"1\n  2\n# between\n\t3"[..]), (b"b", b"x:y"), (b"A", b"4"), (b"Empty", b"")]);
     let first = stanza.fields().next().unwrap();
     assert_eq!(first.words(), ["1", "2", "3"]);
     assert_eq!(first.line(), None);

@@ -68,7 +68,11 @@ fn a_database() {
     assert_eq!(third.package.state, InstallState::HalfConfigured);
     assert_eq!(
         database.leftover_configurations,
-        [LeftoverConfiguration { name: "gone".to_owned(), architecture: "amd64".to_owned(), version: "1.0-1".to_owned() }]
+        [LeftoverConfiguration {
+            name: "gone".to_owned(),
+            architecture: "amd64".to_owned(),
+            version: "1.0-1".to_owned()
+        }]
     );
 }
 
@@ -153,7 +157,9 @@ fn this_hosts_own_database() {
         .unwrap()
         .lines()
         .filter(|line| !line.contains(" not-installed ") && !line.contains(" config-files "))
-        .map(|line| line.replacen("hold", "true", 1).replacen("install ", "false ", 1).replacen("deinstall ", "false ", 1))
+        .map(|line| {
+            line.replacen("hold", "true", 1).replacen("install ", "false ", 1).replacen("deinstall ", "false ", 1)
+        })
         .collect();
     let database = parse_dpkg_status(&file);
     assert_eq!(database.skipped, []);

@@ -34,7 +34,9 @@ fn decompressed(name: &str, bytes: &[u8], bytes_max: u64) -> io::Result<Vec<u8>>
 }
 
 fn text() -> Vec<u8> {
-    (0..20_000).flat_map(|number| format!("Package: p{number}\nVersion: {}\n\n", number * 7919 % 1000).into_bytes()).collect()
+    (0..20_000)
+        .flat_map(|number| format!("Package: p{number}\nVersion: {}\n\n", number * 7919 % 1000).into_bytes())
+        .collect()
 }
 
 #[test]

@@ -28,9 +28,8 @@ fn settings_in_every_form() {
 
 #[test]
 fn apts_own_setting_comes_before_the_managers() {
-    let (configuration, _) = read(
-        "APT::Get::Always-Include-Phased-Updates false; Update-Manager::Always-Include-Phased-Updates true;",
-    );
+    let (configuration, _) =
+        read("APT::Get::Always-Include-Phased-Updates false; Update-Manager::Always-Include-Phased-Updates true;");
     assert!(!configuration.phased_updates.is_always());
     let (configuration, _) = read("Update-Manager::Always-Include-Phased-Updates true;");
     assert!(configuration.phased_updates.is_always());

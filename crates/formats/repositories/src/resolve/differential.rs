@@ -2,7 +2,7 @@
 //! archives, the candidate, and what an upgrade would take.
 
 use super::*;
-use crate::test_host::{Told, TestHost, apt_is_here};
+use crate::test_host::{TestHost, Told, apt_is_here};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestCaseResult};
 use std::collections::{BTreeMap, HashSet};
@@ -54,18 +54,70 @@ const SOURCE_LINES: [&str; 4] = ["", "Source: foo\n", "Source: foo (1.0)\n", "So
 const BUILD_LINES: [&str; 4] = ["", "Multi-Arch: foreign\n", "Installed-Size: 7\n", "Size: 2\n"];
 
 const PINNED: [&str; 24] = [
-    "*", "*", "*", "*", "perl", "perl zlib1g", "lib*", "lib?oo1", "/^linux-/", "/FOO/", "PERL", "src:foo", "src:linux*",
-    "src:/^f/", "perl:i386", "*:i386", "lib*:any", "src:foo:any", "perl:native", "* perl", "[a-l]*", "lib*:linux-any",
-    "zlib1g:any-i386", "src:foo:amd64",
+    "*",
+    "*",
+    "*",
+    "*",
+    "perl",
+    "perl zlib1g",
+    "lib*",
+    "lib?oo1",
+    "/^linux-/",
+    "/FOO/",
+    "PERL",
+    "src:foo",
+    "src:linux*",
+    "src:/^f/",
+    "perl:i386",
+    "*:i386",
+    "lib*:any",
+    "src:foo:any",
+    "perl:native",
+    "* perl",
+    "[a-l]*",
+    "lib*:linux-any",
+    "zlib1g:any-i386",
+    "src:foo:amd64",
 ];
 const PINS: [&str; 38] = [
-    "release a=stable", "release n=bookworm", "release a=stable-security", "release o=Debian", "release l=Debian-Security",
-    "release c=contrib", "release b=i386", "release v=12", "release v=12*", "release 12*", "release stable",
-    "release bookworm*", "release a=stable, c=main", "release a=stable,a=experimental", "release o=debian",
-    "release /stable/", "release n=/^rc/", "release *", "release a=now", "release now", "release c=now", "release x=y",
-    "release", "release l=*", "release v=*", "release a=*", "origin deb.example", "origin \"sec.example\"",
-    "origin \"\"", "origin *.example", "origin /SEC/", "version 1.0*", "version 1.0-1", "version 1.1~rc1-1", "version *",
-    "version /^1:/", "version 1.*-1", "version 2.0",
+    "release a=stable",
+    "release n=bookworm",
+    "release a=stable-security",
+    "release o=Debian",
+    "release l=Debian-Security",
+    "release c=contrib",
+    "release b=i386",
+    "release v=12",
+    "release v=12*",
+    "release 12*",
+    "release stable",
+    "release bookworm*",
+    "release a=stable, c=main",
+    "release a=stable,a=experimental",
+    "release o=debian",
+    "release /stable/",
+    "release n=/^rc/",
+    "release *",
+    "release a=now",
+    "release now",
+    "release c=now",
+    "release x=y",
+    "release",
+    "release l=*",
+    "release v=*",
+    "release a=*",
+    "origin deb.example",
+    "origin \"sec.example\"",
+    "origin \"\"",
+    "origin *.example",
+    "origin /SEC/",
+    "version 1.0*",
+    "version 1.0-1",
+    "version 1.1~rc1-1",
+    "version *",
+    "version /^1:/",
+    "version 1.*-1",
+    "version 2.0",
 ];
 const PRIORITIES: [&str; 14] =
     ["-10", "-1", "1", "50", "100", "101", "499", "500", "501", "990", "999", "1000", "1001", "never"];
@@ -186,7 +238,11 @@ fn build(case: &Case) -> TestHost {
     }
     let mut preferences = "# Made for a test.\n\n".to_owned();
     for (package, pin, priority) in &case.preferences {
-        write!(preferences, "Explanation: none\nPackage: {package}\n# comment\nPin: {pin}\nPin-Priority: {priority}\n\n").unwrap();
+        write!(
+            preferences,
+            "Explanation: none\nPackage: {package}\n# comment\nPin: {pin}\nPin-Priority: {priority}\n\n"
+        )
+        .unwrap();
     }
     host.write("etc/apt/preferences.d/test", preferences.as_bytes());
     let mut settings = format!("APT::Machine-ID \"{:032x}\";\n", u128::from(case.machine) * 0x1_0001_0001);
@@ -279,7 +335,8 @@ fn is_phased_in(case: &Case, installed: &packages::InstalledPackage) -> bool {
 /// Whatever is not taken has its reason.
 fn check_reason(package: &HostPackage, told: &Told) -> Result<(), TestCaseError> {
     let installed = &package.installed.version;
-    let candidate_is_newer = told.candidate != "(none)" && compare_dpkg(&told.candidate, installed) == Ordering::Greater;
+    let candidate_is_newer =
+        told.candidate != "(none)" && compare_dpkg(&told.candidate, installed) == Ordering::Greater;
     match package.update.as_ref().map(|update| (&update.version, &update.not_taken)) {
         None => prop_assert!(!candidate_is_newer),
         Some((version, Some(NotTaken::Pinned { priority }))) => {
@@ -293,6 +350,37 @@ fn check_reason(package: &HostPackage, told: &Told) -> Result<(), TestCaseError>
         Some((version, None)) => prop_assert!(candidate_is_newer && *version == told.candidate),
     }
     Ok(())
+}
+
+#[test]
+fn this_machine_as_apt_sees_it() {
+    if !apt_is_here() {
+        return;
+    }
+    let host = TestHost::this_machine();
+    if host.inspect().configuration().native_architecture != "amd64" {
+        println!("this machine is not of amd64: it was not compared with apt");
+        return;
+    }
+    let (mut ours, packages) = told(&host);
+    let names: Vec<_> = ours.keys().cloned().collect();
+    let mut told = host.apt_policy(&names);
+    for told in ours.values_mut().chain(told.values_mut()) {
+        for place in told.versions.iter_mut().flat_map(|version| &mut version.3) {
+            // The sources may name a suite that its Release file calls otherwise.
+            *place = place.split_once('/').map_or("", |(_, rest)| rest).to_owned();
+        }
+    }
+    for name in names {
+        assert_eq!(ours[&name], told[&name], "{name}");
+    }
+    for package in packages {
+        let architecture =
+            if package.installed.architecture == "all" { "amd64" } else { &package.installed.architecture };
+        if let Some(told) = told.get(&format!("{}:{architecture}", package.installed.name)) {
+            check_reason(&package, told).unwrap();
+        }
+    }
 }
 
 /// Few by default, since each asks apt twice; `PROPTEST_CASES` asks for more.

@@ -4,12 +4,7 @@ use crate::warning::{FileWarnings, excerpt};
 use catalog::deb822::{self, Stanza};
 
 /// Reads sources in stanzas, as `debian.sources` has them.
-pub(super) fn read(
-    sources: &mut Sources,
-    file: &[u8],
-    configuration: &Configuration,
-    warnings: &mut FileWarnings<'_>,
-) {
+pub(super) fn read(sources: &mut Sources, file: &[u8], configuration: &Configuration, warnings: &mut FileWarnings<'_>) {
     let (mut line, mut counted) = (1, 0);
     for stanza in deb822::stanzas(file) {
         let between = file.get(counted..stanza.offset).unwrap_or_default();

@@ -3,12 +3,7 @@ use crate::Configuration;
 use crate::warning::{FileWarnings, excerpt};
 
 /// Reads sources of one line each: `deb [options] uri suite component...`.
-pub(super) fn read(
-    sources: &mut Sources,
-    file: &[u8],
-    configuration: &Configuration,
-    warnings: &mut FileWarnings<'_>,
-) {
+pub(super) fn read(sources: &mut Sources, file: &[u8], configuration: &Configuration, warnings: &mut FileWarnings<'_>) {
     for (number, line) in file.split(|&byte| byte == b'\n').enumerate() {
         let line = String::from_utf8_lossy(line);
         let line = without_comment(&line).trim_matches([' ', '\t', '\r']);
@@ -57,7 +52,8 @@ fn entries(line: &str, configuration: &Configuration) -> Result<Vec<Entry>, Stri
         let (inside, after) = after.split_once(']').ok_or("its options are not closed")?;
         let mut inside = inside.trim_start();
         while let Some(option) = next_word(&mut inside)? {
-            let (name, value) = option.split_once('=').ok_or_else(|| format!("the option {} has no value", excerpt(&option)))?;
+            let (name, value) =
+                option.split_once('=').ok_or_else(|| format!("the option {} has no value", excerpt(&option)))?;
             if name.is_empty() || value.is_empty() {
                 return Err(format!("the option {} is not complete", excerpt(&option)));
             }

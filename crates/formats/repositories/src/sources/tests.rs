@@ -134,7 +134,10 @@ fn a_stanza_that_multiplies_is_bounded() {
 #[test]
 fn targets() {
     assert!(stems(&read("a.list", "deb [target=Contents-deb] http://x y z\n").0).is_empty());
-    assert!(stems(&read("a.sources", "Types: deb\nURIs: http://x\nSuites: y\nComponents: z\nTargets: Sources\n").0).is_empty());
+    assert!(
+        stems(&read("a.sources", "Types: deb\nURIs: http://x\nSuites: y\nComponents: z\nTargets: Sources\n").0)
+            .is_empty()
+    );
     assert!(!stems(&read("a.list", "deb [target=Packages,Sources] http://x y z\n").0).is_empty());
     assert!(stems(&read("a.list", "deb [Packages=no] http://x y z\n").0).is_empty());
 }
