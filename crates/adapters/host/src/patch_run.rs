@@ -10,8 +10,8 @@ use agent_wire::{OfferedVersion, PatchRunReport, PatchStep};
 use identifiers::{CommandId, JobId, Timestamp};
 use packages::Inventory;
 use patching::{
-    InstallResult, PatchOperation, PatchPlan, PatchReport, PatchState, PendingInstall, PlannedInstall, RebootDecision,
-    RebootFacts, RebootPolicy, RunOutcome, assess, pending_installs, plan_patches, reboot_decision,
+    InstallResult, PatchOperation, PatchPlan, PatchReport, PatchState, PendingInstall, PlanNote, PlannedInstall,
+    RebootDecision, RebootFacts, RebootPolicy, RunOutcome, assess, pending_installs, plan_patches, reboot_decision,
 };
 use std::io::Write;
 use std::path::Path;
@@ -101,8 +101,13 @@ pub fn run_patch(host: &HostRoot, step: &PatchStep, context: RunContext<'_>) -> 
         PatchEnd::Cancelled => run.say("Cancelled."),
         PatchEnd::RebootWanted { .. } | PatchEnd::Finished { .. } => {}
     }
-    let (report, inventory) =
+    let (mut report, inventory) =
         run.made.take().map_or((None, None), |(report, inventory)| (Some(report), Some(inventory)));
+    if let Some(run_report) = &mut report {
+        // What was wrong with the lists must be seen where the counts are seen.
+        let warnings = run.warnings.iter().map(|text| PlanNote::HostWarning { text: text.clone() });
+        run_report.report.notes.extend(warnings);
+    }
     PatchOutcome { report, inventory, warnings: run.warnings, end }
 }
 

@@ -136,18 +136,18 @@ mod tests {
     #[test]
     fn orders_that_are_not_ours_or_not_of_now_are_refused() {
         let server = Server::new();
-        let other = NodeId::parse("mi-0123456789abcdef1").unwrap();
-        let too_many = |order: &mut Order| {
+        type Change = fn(&mut Order);
+        let too_many: Change = |order| {
             let action = StepAction::Skip { reason: String::new() };
             let step = Step { name: "x".to_owned(), plugin: "x".to_owned(), timeout_seconds: 1, action };
             let OrderBody::Run(job) = &mut order.body else { return };
             job.steps = vec![step; STEPS_MAX + 1];
         };
-        let changes: [(&str, &dyn Fn(&mut Order)); 4] = [
-            ("another node", &|order| order.node_id = other.clone()),
-            ("incarnation 2", &|order| order.incarnation = 2),
-            ("expired at", &|order| order.expires_at = Timestamp::from_seconds(1000)),
-            ("101 steps", &too_many),
+        let changes: [(&str, Change); 4] = [
+            ("another node", |order| order.node_id = NodeId::parse("mi-0123456789abcdef1").unwrap()),
+            ("incarnation 2", |order| order.incarnation = 2),
+            ("expired at", |order| order.expires_at = Timestamp::from_seconds(1000)),
+            ("101 steps", too_many),
         ];
         for (words, change) in changes {
             let mut order = server.order();

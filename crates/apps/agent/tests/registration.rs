@@ -46,7 +46,7 @@ fn the_code_may_come_from_standard_input() {
     let server = Server::new();
     let listening = Listening::start(&server, 0);
     let host = Host::new();
-    let mut command = Command::new(AGENT);
+    let mut command = Command::new(agent_program());
     command.args(["register", "--server", &listening.url(), "--activation-id", ACTIVATION, "--data"]).arg(host.data());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     writeln!(child.stdin.take().unwrap(), "  {}", server.code().reveal()).unwrap();
@@ -119,8 +119,8 @@ fn what_cannot_be_is_refused_by_name() {
     assert!(words("https://127.0.0.1:1").contains("TLS"));
     assert!(words("nonsense").contains("not a server's address"));
     assert!(words("http://127.0.0.1:1").contains("connection refused"));
-    let output = Command::new(AGENT).args(["run", "--data"]).arg(host.data()).output().unwrap();
+    let output = Command::new(agent_program()).args(["run", "--data"]).arg(host.data()).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("register"), "{output:?}");
-    let output = Command::new(AGENT).args(["run", "--colour", "blue"]).output().unwrap();
+    let output = Command::new(agent_program()).args(["run", "--colour", "blue"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }

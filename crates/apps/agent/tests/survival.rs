@@ -179,7 +179,7 @@ fn only_one_agent_runs_with_a_folder() {
     host.register(&server, &listening);
     let _agent = host.start();
     until("it is connected", || server.connections() == 1);
-    let second = std::process::Command::new(AGENT).args(["run", "--data"]).arg(host.data()).output().unwrap();
+    let second = std::process::Command::new(agent_program()).args(["run", "--data"]).arg(host.data()).output().unwrap();
     assert!(!second.status.success());
     assert!(String::from_utf8_lossy(&second.stderr).contains("another agent is running"));
     let registering = host.register_with(&listening.url(), &server.code(), &["--force"]);

@@ -47,7 +47,9 @@ impl FromRequestParts<Arc<Server>> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> Result<Self, Response> {
         let sender = Sender::of(parts);
-        let Some(token) = cookie(&parts.headers, &sender.cookie) else { return Err(answer::see_other("/console/sign-in")) };
+        let Some(token) = cookie(&parts.headers, &sender.cookie) else {
+            return Err(answer::see_other("/console/sign-in"));
+        };
         let token = token.to_owned();
         let session = match server.session(&token).await {
             Ok(Some(session)) => session,

@@ -148,6 +148,7 @@ pub fn record_report(
         None => (&[][..], None),
     };
     let mut summary = report.summary.clone();
+    summary.notes.clone_from(&report.notes);
     summary.last_no_reboot_install_at = summary.last_no_reboot_install_at.or(last);
     let recorded = RecordedReport {
         node: node.clone(),

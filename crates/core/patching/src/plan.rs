@@ -94,6 +94,11 @@ pub enum PlanNote {
         /// How far it has come.
         state: InstallState,
     },
+    /// The host found something wrong with what the plan was made from, e.g. lists that could not be refreshed.
+    HostWarning {
+        /// What, as a sentence.
+        text: String,
+    },
 }
 
 impl std::fmt::Display for PlanNote {
@@ -114,6 +119,7 @@ impl std::fmt::Display for PlanNote {
                 let state = state.as_str();
                 write!(f, "{}:{}: dpkg has not finished installing it ({state})", key.name, key.architecture)
             }
+            Self::HostWarning { text } => f.write_str(text),
         }
     }
 }

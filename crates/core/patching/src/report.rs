@@ -110,6 +110,9 @@ pub struct PatchSummary {
     pub security_non_compliant_count: u32,
     /// Non-compliant, neither of the two.
     pub other_non_compliant_count: u32,
+    /// What a reader of these counts should know.
+    #[serde(default)]
+    pub notes: Vec<PlanNote>,
 }
 
 /// The state of one package's patch after a run (SSM model, `PatchComplianceData`).
@@ -279,6 +282,7 @@ fn summarise(rows: &[PatchRow], outcome: &RunOutcome) -> PatchSummary {
     let no_reboot_install =
         outcome.operation == PatchOperation::Install && outcome.reboot_option == RebootOption::NoReboot;
     PatchSummary {
+        notes: Vec::new(),
         operation: outcome.operation,
         baseline_id: outcome.baseline_id.clone(),
         patch_group: outcome.patch_group.clone(),

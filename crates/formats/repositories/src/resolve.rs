@@ -10,6 +10,10 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use versions::compare_dpkg;
 
+/// How many builds of one version of one package are told apart; more are taken for the first. So that a hostile list cannot
+/// make the work grow with the square of its length.
+const BUILDS_MAX: usize = 32;
+
 /// What the offers are to each installed package, in the order of `installed`, with what could not be heeded.
 ///
 /// An update is apt's candidate if that is newer than what is installed. If it is not, but without any pins (preferences and
@@ -140,9 +144,9 @@ impl<'a> Resolver<'a> {
         for &position in self.by_package.get(&key).map(Vec::as_slice).unwrap_or_default() {
             let Some(offer) = self.offers.offers.get(position) else { continue };
             let equal = by_number.entry(versions::dpkg_sort_key(&offer.version)).or_default();
-            let same = equal.iter().find_map(|&at| {
-                versions.get(at).is_some_and(|version| version.build.is_same(&offer.build)).then_some(at)
-            });
+            let is_same = |&&at: &&usize| versions.get(at).is_some_and(|version| version.build.is_same(&offer.build));
+            let too_many = equal.first().filter(|_| equal.len() >= BUILDS_MAX);
+            let same = equal.iter().find(is_same).or(too_many).copied();
             let at = same.unwrap_or_else(|| {
                 equal.push(versions.len());
                 versions.push(Version {

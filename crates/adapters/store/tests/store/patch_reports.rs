@@ -17,6 +17,7 @@ fn command(number: u64) -> CommandId {
 fn summary(operation: PatchOperation, ended_at: Timestamp, rows: &[PatchRow]) -> PatchSummary {
     let count = |state| rows.iter().filter(|row| row.state == state).count() as u32;
     PatchSummary {
+        notes: Vec::new(),
         operation,
         baseline_id: BaselineId::parse("pb-00112233445566778").unwrap(),
         patch_group: "web".into(),

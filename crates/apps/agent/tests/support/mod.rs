@@ -21,8 +21,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_careen-agent");
 pub(crate) const ACTIVATION: &str = "99999999-2222-4333-8444-555555555555";
+
+/// The agent under test: this build's, or the one that `CAREEN_AGENT` names.
+pub(crate) fn agent_program() -> PathBuf {
+    std::env::var_os("CAREEN_AGENT").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_careen-agent")), PathBuf::from)
+}
 
 /// Waits until `condition` holds; a test that waits in vain fails.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -421,7 +425,7 @@ impl Host {
     pub(crate) fn register_with(&self, url: &str, code: &ActivationCode, more: &[&str]) -> Output {
         let file = self.path("code");
         std::fs::write(&file, code.reveal() + "\n").unwrap();
-        let mut command = Command::new(AGENT);
+        let mut command = Command::new(agent_program());
         command.args(["register", "--server", url, "--activation-id", ACTIVATION, "--data"]).arg(self.data());
         command.arg("--activation-code-file").arg(file).args(more).output().unwrap()
     }
@@ -442,7 +446,7 @@ impl Host {
 
     pub(crate) fn start_with(&self, more: &[&str]) -> Agent {
         let log = std::fs::File::create(self.path("stderr")).unwrap();
-        let mut command = Command::new(AGENT);
+        let mut command = Command::new(agent_program());
         command.args(["run", "--reconnect-seconds-max", "1", "--data"]).arg(self.data()).args(more);
         Agent(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
@@ -453,7 +457,8 @@ impl Host {
 
     /// The exit code and the text of `careen-agent status`.
     pub(crate) fn status(&self, more: &[&str]) -> (i32, String) {
-        let output = Command::new(AGENT).args(["status", "--data"]).arg(self.data()).args(more).output().unwrap();
+        let output =
+            Command::new(agent_program()).args(["status", "--data"]).arg(self.data()).args(more).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.code().unwrap(), text)
     }

@@ -118,13 +118,15 @@ impl Command {
         let command = &view.command;
         let busy = !command.state.is_ended();
         let when = |at: Timestamp| When::new(at, now);
-        let parameter = |(name, values): (&String, &Vec<String>)| {
-            (clean(name, NAME_CHARS), output(&values.join("\n")).0)
-        };
+        let parameter =
+            |(name, values): (&String, &Vec<String>)| (clean(name, NAME_CHARS), output(&values.join("\n")).0);
         let mut targets: Vec<String> = command.instance_ids.iter().map(ToString::to_string).collect();
-        targets.extend(command.targets.iter().map(|target| {
-            clean(&format!("{}={}", target.key, target.values.join(", ")), SENTENCE_CHARS)
-        }));
+        targets.extend(
+            command
+                .targets
+                .iter()
+                .map(|target| clean(&format!("{}={}", target.key, target.values.join(", ")), SENTENCE_CHARS)),
+        );
         let lines = view.invocations.iter().map(|row| InvocationLine {
             node_id: row.node_id.to_string(),
             host: view.hosts.get(&row.node_id).map_or_else(String::new, |host| clean(host, NAME_CHARS)),
@@ -223,10 +225,8 @@ fn step_line(step: &commands::StepOutcome, view: &InvocationView) -> StepLine {
         let (text, cut) = output(text.unwrap_or_default());
         (text, cut || truncated)
     };
-    let (stdout, stdout_cut) =
-        stream(written.map(|w| w.stdout.as_str()), written.is_some_and(|w| w.stdout_truncated));
-    let (stderr, stderr_cut) =
-        stream(written.map(|w| w.stderr.as_str()), written.is_some_and(|w| w.stderr_truncated));
+    let (stdout, stdout_cut) = stream(written.map(|w| w.stdout.as_str()), written.is_some_and(|w| w.stdout_truncated));
+    let (stderr, stderr_cut) = stream(written.map(|w| w.stderr.as_str()), written.is_some_and(|w| w.stderr_truncated));
     // Here Skipped is told apart from Success, which the API cannot.
     let status = step.status.as_str();
     StepLine {

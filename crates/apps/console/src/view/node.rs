@@ -2,11 +2,11 @@ use askama::Template;
 use control::views::{HistoryView, Knowledge, NodeCommand, NodeView, PackageHistory, PatchFilter};
 use identifiers::{Scope, Timestamp};
 use nodes::{ManagedNode, PingStatus};
-use patching::{PatchRow, PatchState, PatchSummary, PlanNote, Reason};
+use patching::{PatchRow, PatchState, PlanNote, Reason};
 
 use super::{
     Choice, Frame, Notice, Person, status_tone,
-    text::{NAME_CHARS, When, age, clean, counted, sentence},
+    text::{NAME_CHARS, When, age, clean, sentence},
 };
 
 /// How soon the page of a node with a running command reads itself anew, in seconds.
@@ -27,8 +27,6 @@ pub(crate) struct Node {
     ping_tone: &'static str,
     notices: Vec<Notice>,
     counts: Option<Counts>,
-    /// On the button, e.g. `Install 3 approved patches`.
-    install_label: String,
     busy: bool,
     baseline: Option<BaselineLine>,
     patch_group: String,
@@ -58,6 +56,8 @@ struct BaselineLine {
     id: String,
     name: String,
     why: String,
+    /// What of it has no effect here; empty: nothing.
+    note: String,
 }
 
 /// A patch.
@@ -135,6 +135,7 @@ impl Node {
             id: effective.baseline.public_id(&scope.region),
             name: clean(&effective.baseline.name, NAME_CHARS),
             why: sentence(&effective.why.to_string()),
+            note: dates_note(effective).map_or_else(String::new, |note| sentence(&note.to_string())),
         });
         let facts = &node.facts;
         Self {
@@ -146,16 +147,16 @@ impl Node {
             ping_tone,
             notices,
             counts: counts(&view, now),
-            install_label: install_label(view.member.patches.as_ref()),
             busy: view.busy,
             baseline,
             patch_group: view.patch_group.as_ref().map_or_else(String::new, |g| clean(g.as_str(), NAME_CHARS)),
             choices: choices(&view),
             patches: view.patches.iter().map(patch_line).collect(),
             no_patches: no_patches(&view),
-            patches_next: view.patches_next.as_ref().map(|token| {
-                format!("/console/nodes/{id}?state={}&after={token}#patches", filter_name(&view.filter))
-            }),
+            patches_next: view
+                .patches_next
+                .as_ref()
+                .map(|token| format!("/console/nodes/{id}?state={}&after={token}#patches", filter_name(&view.filter))),
             changes: view.changes.iter().map(|change| change_line(change, now)).collect(),
             changes_more: view.changes_more,
             commands: view.commands.iter().map(|command| command_line(command, now)).collect(),
@@ -204,15 +205,18 @@ fn warnings(view: &NodeView, now: Timestamp) -> Vec<Notice> {
                 age(summary.ended_at, now)
             ),
         )),
-        (Knowledge::Never, _) | (_, None) => notices.push(Notice::new(
-            "warn",
-            "This node has never reported its patches: whether any are missing is unknown. Run a scan.",
-        )),
+        (Knowledge::Never, _) | (_, None) => notices
+            .push(Notice::new("warn", "This node has never reported its patches: whether any are missing is unknown.")),
         (Knowledge::Fresh, Some(_)) => {}
+    }
+    let notes = view.member.patches.iter().flat_map(|summary| &summary.notes);
+    for warning in notes.filter(|note| matches!(note, PlanNote::HostWarning { .. })) {
+        notices.push(Notice::new("warn", sentence(&clean(&warning.to_string(), WARNING_CHARS))));
     }
     let Some(effective) = &view.baseline else {
         let id = clean(&node.facts.distribution_id, NAME_CHARS);
-        let text = format!("Patch baselines do not know the distribution '{id}': this node's patches cannot be judged.");
+        let text =
+            format!("Patch baselines do not know the distribution '{id}': this node's patches cannot be judged.");
         notices.push(Notice::new("bad", text));
         return notices;
     };
@@ -224,11 +228,11 @@ fn warnings(view: &NodeView, now: Timestamp) -> Vec<Notice> {
         );
         notices.push(Notice::new("warn", text));
     }
-    if let Some(note) = dates_note(effective) {
-        notices.push(Notice::new("", sentence(&note.to_string())));
-    }
     notices
 }
+
+/// A host's warning is cut after so many characters.
+const WARNING_CHARS: usize = 500;
 
 /// The note that a plan with this baseline would carry.
 fn dates_note(effective: &patching::EffectiveBaseline) -> Option<PlanNote> {
@@ -261,13 +265,6 @@ fn counts(view: &NodeView, now: Timestamp) -> Option<Counts> {
     let command_id = view.reported_by.as_ref().map_or_else(String::new, ToString::to_string);
     let reported_at = When::new(summary.ended_at, now);
     Some(Counts { cards, operation: summary.operation.as_str(), reported_at, command_id })
-}
-
-fn install_label(summary: Option<&PatchSummary>) -> String {
-    match summary.map(|summary| summary.missing_count + summary.failed_count) {
-        None | Some(0) => "Install approved patches".to_owned(),
-        Some(some) => format!("Install {}", counted(u64::from(some), "approved patch", "approved patches")),
-    }
 }
 
 /// What a filter is called in an address.

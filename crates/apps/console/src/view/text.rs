@@ -29,7 +29,7 @@ impl When {
 impl std::fmt::Display for When {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { iso, shown, age } = self;
-        write!(f, r#"<time datetime="{iso}">{shown} <span class="age">{age}</span></time>"#)
+        write!(f, r#"<time datetime="{iso}">{shown} UTC</time> <span class="age">{age}</span>"#)
     }
 }
 
@@ -126,7 +126,8 @@ mod tests {
             assert_eq!(age(at(now - before), at(now)), said, "{before}");
         }
         let when = When::new(at(1_700_000_000), at(1_700_000_090)).to_string();
-        let time = r#"<time datetime="2023-11-14T22:13:20Z">2023-11-14 22:13 <span class="age">1 min ago</span></time>"#;
+        let time =
+            r#"<time datetime="2023-11-14T22:13:20Z">2023-11-14 22:13 UTC</time> <span class="age">1 min ago</span>"#;
         assert_eq!(when, time);
     }
 

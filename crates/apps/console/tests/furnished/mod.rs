@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use access::Principal;
 use changes::{Changes, Revision, Versioned};
 use commands::{Command, Invocation, InvocationState, RateLimit, StepOutcome, StepOutput, StepStatus};
 use control::{Clock, Server, Settings};
@@ -155,7 +154,13 @@ impl Furnished {
         self.apply(vec![
             output(INSTALLED, WEB, "PatchLinux", INSTALL_OUTPUT, ""),
             output(SCANNED, WEB, "PatchLinux", "3 patches are missing, 1 of them held.\n", ""),
-            output(SHELL, HOSTILE, "runShellScript", &format!("{SCRIPT}\n\u{1b}[31mred\n"), "sh: 1: </pre>: not found\n"),
+            output(
+                SHELL,
+                HOSTILE,
+                "runShellScript",
+                &format!("{SCRIPT}\n\u{1b}[31mred\n"),
+                "sh: 1: </pre>: not found\n",
+            ),
         ])
         .await;
     }
@@ -242,7 +247,8 @@ impl Furnished {
     }
 
     pub(crate) async fn inventory(&self, node: &str, ago: i64, command: Option<&str>, packages: &[(&str, &str)]) {
-        let distribution = Distribution { id: "debian".to_owned(), version_id: "12".to_owned(), ..Distribution::default() };
+        let distribution =
+            Distribution { id: "debian".to_owned(), version_id: "12".to_owned(), ..Distribution::default() };
         let packages = packages.iter().map(|(name, version)| installed(name, version)).collect();
         let inventory = Inventory::new(distribution.clone(), packages);
         self.apply(vec![
@@ -261,15 +267,41 @@ impl Furnished {
         .await;
     }
 
+    /// The id of one of [`Furnished::many_nodes`].
+    pub(crate) fn numbered(number: usize) -> String {
+        format!("mi-1{number:016}")
+    }
+
+    /// More nodes, of which nothing is known.
+    pub(crate) async fn many_nodes(&self, number: usize) {
+        let one = |n: usize| {
+            let node =
+                node(&Self::numbered(n), &format!("more-{n}"), "debian", "Debian GNU/Linux", "12", self.ago(DAY));
+            Write::from(nodes::Write::NodePut(Box::new(node)))
+        };
+        self.apply((0..number).map(one).collect()).await;
+    }
+
+    /// So many packages that came at once, after one that was there.
+    pub(crate) async fn many_changes(&self, node: &str, number: usize) {
+        self.inventory(node, DAY, None, &[]).await;
+        let names: Vec<String> = (0..number).map(|n| format!("package-{n}")).collect();
+        let packages: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1.0")).collect();
+        self.inventory(node, 60, None, &packages).await;
+    }
+
+    /// So many scans of a node in the past.
+    pub(crate) async fn many_commands(&self, node: &str, number: usize) {
+        for n in 0..number {
+            let command = format!("99999999-9999-4999-8999-{n:012}");
+            let ago = 3 * DAY + i64::try_from(n).unwrap();
+            self.command(&command, "AWS-RunPatchBaseline", BTreeMap::new(), ago, "Success", &[node]).await;
+        }
+    }
+
     /// A one-time link's token.
     pub(crate) async fn link(&self) -> String {
         self.server.sign_in_link().await.unwrap()
-    }
-
-    /// What the administrator may read here.
-    pub(crate) fn context(&self) -> control::Context {
-        let name = "root".to_owned();
-        self.server.context(scope(), Principal::Console { account: scope().account, name }, String::new())
     }
 }
 
@@ -300,7 +332,7 @@ fn node(node_id: &str, host: &str, distribution: &str, platform: &str, version: 
         state: NodeState::Registered,
         deregistered_at: None,
         inventory_digest: Some("d".to_owned()),
-        inventory_at: Some(at.plus_seconds(60)),
+        inventory_at: (node_id != ALPINE).then(|| at.plus_seconds(60)),
     }
 }
 
@@ -376,7 +408,9 @@ fn web_rows() -> Vec<PatchRow> {
         }),
         row("libssl3", "3.0.17-1~deb12u3", None, PatchState::Installed, covered()),
     ];
-    rows.extend((0..320).map(|n| row(&format!("lib-quiet-{n:03}"), "1.0-1", None, PatchState::InstalledOther, other())));
+    rows.extend(
+        (0..320).map(|n| row(&format!("lib-quiet-{n:03}"), "1.0-1", None, PatchState::InstalledOther, other())),
+    );
     rows
 }
 
@@ -403,6 +437,7 @@ fn summary(rows: &[PatchRow], at: Timestamp) -> PatchSummary {
     let count = |state: PatchState| u32::try_from(rows.iter().filter(|row| row.state == state).count()).unwrap();
     let security = rows.iter().filter(|row| row.state.is_non_compliant() && row.classification == "Security").count();
     PatchSummary {
+        notes: Vec::new(),
         operation: PatchOperation::Scan,
         baseline_id: BaselineId::parse("pb-09a5f8eb62bde80b1").unwrap(),
         patch_group: "production".to_owned(),

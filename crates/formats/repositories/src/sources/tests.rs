@@ -156,3 +156,79 @@ proptest! {
         }
     }
 }
+
+/// Every form of a source, each good enough for apt.
+const ONE_LINE: &str = "\
+# deb http://commented.example x main
+deb http://deb.example/debian bookworm main contrib # trailing
+deb\t[ arch=amd64,arm64  signed-by=/usr/share/keyrings/a.gpg ]\thttps://user:pa%40ss@host.example:8443/a_b/~c stable/updates main
+deb [arch-=i386 trusted=yes] copy:/srv/repo+x bookworm main/debug
+deb [arch+=riscv64] http://[2001:db8::1]:81/x y z
+deb file:/srv/flat ./
+deb file:///srv/flat2 $(ARCH)/
+deb http://h.example / 
+deb http://h.example/$(ARCH)/ x-$(ARCH) main
+deb [arch=all,amd64] http://all.example x main
+deb [arch-=all] http://notall.example x main
+deb [target=Packages] http://t.example x main
+deb [target-=Packages] http://no.example x main
+deb [Packages=no] http://no2.example x main
+deb \"http://quoted.example/a b%20c\" \"x y\" main
+deb cdrom:[Debian GNU/Linux 12 _x_ - y]/ bookworm main
+deb mirror+file:/etc/apt/mirrors.txt stable+x~y main
+deb-src http://src.example x main
+deb http://deb.example/debian/ bookworm main
+";
+const DEB822: &str = "\
+# head
+
+Types: deb deb-src
+URIs: http://a.example/debian
+# inside
+  http://b.example/debian/
+Suites: bookworm $(ARCH)-x
+Components: main non-free/x
+Architectures-Remove: i386
+Signed-By: /usr/share/keyrings/a.gpg
+
+Types: deb
+URIs: http://off.example
+Suites: x
+Components: main
+Enabled: false
+
+Types: deb
+URIs: tor+http://onion.example/~user
+Suites: flat/ a~b/
+Trusted: yes
+x-own: field
+
+types: deb
+uris: http://lower.example
+suites: x
+components: main
+architectures: amd64 s390x
+";
+
+#[test]
+fn the_files_that_apt_looks_for() {
+    if !crate::test_host::apt_is_here() {
+        return;
+    }
+    let host = crate::test_host::TestHost::new();
+    host.write("var/lib/dpkg/status", b"");
+    host.write("etc/apt/sources.list", ONE_LINE.as_bytes());
+    host.write("etc/apt/sources.list.d/x.sources", DEB822.as_bytes());
+    host.write("etc/apt/sources.list.d/x.sources.save", b"deb http://ignored.example x main");
+    let inspection = host.inspect();
+    let mut ours: Vec<_> = inspection.index_files().iter().map(|index| index.file_name_stem.clone()).collect();
+    let output = host.apt("apt-get", &["indextargets", "--no-release-info", "--format", "$(FILENAME)", "Created-By: Packages"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let name = |line: &str| line.rsplit('/').next().unwrap().to_owned();
+    let mut told: Vec<_> = told.lines().map(name).collect();
+    ours.sort();
+    told.sort();
+    assert_eq!(ours, told);
+    assert!(ours.len() > 30);
+}
