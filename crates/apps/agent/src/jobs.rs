@@ -5,7 +5,7 @@ use crate::status::JobLine;
 use crate::work::Work;
 use agent_wire::{Job, StepAction, StepStatus, ToServerBody};
 use execution::{JobFolder, JobState, REBOOT_BOUND_SECONDS, StepState, durable, start_supervisor};
-use identifiers::{CommandId, JobId};
+use identifiers::{CommandId, JobId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::process::Child;
@@ -33,6 +33,7 @@ struct Active {
     document_name: String,
     steps: Vec<String>,
     sequence: u64,
+    expires_at: Timestamp,
     patches: bool,
     phase: Phase,
     delivery: Delivery,
@@ -110,7 +111,7 @@ impl Work {
                 continue;
             }
             match folder.job() {
-                Ok((_, job)) => self.add_job(folder, &job),
+                Ok((order, job)) => self.add_job(folder, &job, order.expires_at),
                 // Only a failing disk does this; the other jobs go on.
                 Err(e) => self.trouble(format_args!("a job cannot be read: {e}")),
             }
@@ -118,7 +119,7 @@ impl Work {
         Ok(())
     }
 
-    pub(crate) fn add_job(&mut self, folder: JobFolder, job: &Job) {
+    pub(crate) fn add_job(&mut self, folder: JobFolder, job: &Job, expires_at: Timestamp) {
         let phase = match folder.try_lock() {
             Ok(None) => {
                 self.log.line(format_args!("job {}: its supervisor runs; waiting for it", job.job_id));
@@ -133,6 +134,7 @@ impl Work {
             command_id: job.command_id.clone(),
             document_name: job.document_name.clone(),
             steps: job.steps.iter().map(|step| step.name.clone()).collect(),
+            expires_at,
             patches: job.steps.iter().any(|step| matches!(step.action, StepAction::Patch(_))),
             phase,
             delivery: delivery.unwrap_or_default(),
@@ -203,7 +205,10 @@ impl Work {
             }
             return Ok(delivered);
         }
-        if ended {
+        if ended && job.folder.try_lock()?.is_none() {
+            // Ours found that an earlier agent's supervisor has the job.
+            job.phase = Phase::Running(None);
+        } else if ended {
             job.phase = Phase::Waiting(Instant::now());
             if state.awaiting_reboot().is_none() {
                 self.supervisor_failed(job_id, job, &state, "its supervisor ended before the job did")?;
@@ -277,6 +282,15 @@ impl Work {
     }
 
     fn start(&mut self, job_id: &JobId, job: &mut Active) -> Result<(), AgentError> {
+        let now = self.now();
+        if now >= job.expires_at && job.folder.state()?.untouched() {
+            // It waited too long, perhaps while the host was off: its window may be over.
+            let reason = format!("Not run: its order expired at {} before it could start.", job.expires_at);
+            self.log.line(format_args!("job {job_id}: {reason}"));
+            self.journal.end_untouched(&job.folder, StepStatus::Cancelled, &reason, now)?;
+            job.state = None;
+            return Ok(());
+        }
         let mut argv = self.options.program.clone();
         argv.extend(["supervise", "--reboot-policy", self.options.reboot_policy.as_str(), "--data"].map(Into::into));
         argv.push(

@@ -13,6 +13,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 
 /// How many messages may be on their way without an acknowledgement.
 const UNACKNOWLEDGED_MAX: usize = 32;
+/// How long the server may acknowledge nothing of what it was sent; then the connection is made anew and all is sent again.
+const ACKNOWLEDGEMENT_PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is checked whether the host is still what the server was told, in heartbeats.
 const FACTS_HEARTBEATS: u32 = 10;
 
@@ -34,6 +36,7 @@ struct Session<'a> {
     /// The last message sent on this connection, and how many of those sent are not acknowledged.
     sent_up_to: u64,
     unacknowledged: Vec<u64>,
+    acknowledged_at: Instant,
     heard_at: Instant,
 }
 
@@ -61,7 +64,16 @@ pub(crate) async fn serve(work: &RefCell<Work>, ending: &mut watch::Receiver<boo
     }
     let spooled = work.borrow().spooled.clone();
     let heard_at = Instant::now();
-    let mut session = Session { work, spooled, connection, facts, sent_up_to: 0, unacknowledged: Vec::new(), heard_at };
+    let mut session = Session {
+        work,
+        spooled,
+        connection,
+        facts,
+        sent_up_to: 0,
+        unacknowledged: Vec::new(),
+        acknowledged_at: heard_at,
+        heard_at,
+    };
     let heartbeat = Duration::from_secs(u64::from(welcome.heartbeat_seconds.clamp(1, 600)));
     match session.run(heartbeat, ending).await {
         Err(e) => SessionEnd::Broken(e),
@@ -124,6 +136,10 @@ impl Session<'_> {
     async fn beat(&mut self, beats: u32) -> Result<(), AgentError> {
         let boot_id = self.work.borrow().boot_id.clone();
         self.connection.send(&ToServer { id: 0, body: ToServerBody::Heartbeat { boot_id } }).await?;
+        if !self.unacknowledged.is_empty() && self.acknowledged_at.elapsed() >= ACKNOWLEDGEMENT_PATIENCE {
+            let reason = format!("the server acknowledges nothing for {} s", ACKNOWLEDGEMENT_PATIENCE.as_secs());
+            return Err(AgentError::Unreachable { reason, server: self.connection.server().to_owned() });
+        }
         // The answer is the server's sign of life.
         self.connection.ping().await?;
         if beats.is_multiple_of(FACTS_HEARTBEATS) {
@@ -147,7 +163,12 @@ impl Session<'_> {
             };
             self.sent_up_to = message.id;
             match self.connection.send(&message).await {
-                Ok(()) => self.unacknowledged.push(message.id),
+                Ok(()) => {
+                    if self.unacknowledged.is_empty() {
+                        self.acknowledged_at = Instant::now();
+                    }
+                    self.unacknowledged.push(message.id);
+                }
                 Err(e @ AgentError::TooLarge { .. }) => {
                     // It would stand in the way of everything after it, for ever.
                     let mut work = self.work.borrow_mut();
@@ -165,10 +186,12 @@ impl Session<'_> {
         let mut work = self.work.borrow_mut();
         match message {
             FromServer::Acknowledged { id } => {
+                self.acknowledged_at = Instant::now();
                 self.unacknowledged.retain(|sent| *sent != id);
                 work.spool.remove(id)?;
             }
             FromServer::Unsupported { id } => {
+                self.acknowledged_at = Instant::now();
                 work.log.line(format_args!("the server does not know the kind of message {id}; it is given up"));
                 self.unacknowledged.retain(|sent| *sent != id);
                 work.spool.remove(id)?;

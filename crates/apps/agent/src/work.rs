@@ -144,13 +144,13 @@ impl Work {
             return;
         }
         match order.body {
-            OrderBody::Run(job) => self.order_to_run(signed, job),
+            OrderBody::Run(job) => self.order_to_run(signed, job, order.expires_at),
             OrderBody::Cancel { job_id } => self.order_to_cancel(&job_id, order.expires_at),
         }
         self.stirred.notify_one();
     }
 
-    fn order_to_run(&mut self, signed: &SignedOrder, job: Job) {
+    fn order_to_run(&mut self, signed: &SignedOrder, job: Job, expires_at: Timestamp) {
         let job_id = job.job_id.clone();
         match self.journal.find(&job_id) {
             Some(Known::Folder(folder)) => {
@@ -173,7 +173,7 @@ impl Work {
                 Ok(folder) => {
                     self.log.line(format_args!("job {job_id} accepted: {}", job.document_name));
                     self.tell(ToServerBody::JobAccepted { job_id });
-                    self.add_job(folder, &job);
+                    self.add_job(folder, &job, expires_at);
                 }
                 Err(e) => {
                     self.trouble(format_args!("job {job_id} cannot be written down: {e}"));

@@ -1,6 +1,8 @@
 //! What an idle agent costs. Measured on demand, with the program that is shipped:
 //! `CAREEN_AGENT=target/agent/careen-agent cargo test -p agent --test budget -- --ignored --nocapture`.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod support;
 
 use agent_wire::ToServerBody;

@@ -176,6 +176,35 @@ fn cancelling_kills_the_tree_and_a_waiting_job_never_starts() {
 }
 
 #[test]
+fn a_job_that_waits_beyond_its_expiry_never_starts() {
+    let server = Server::new();
+    let listening = Listening::start(&server, 0);
+    let host = Host::new();
+    let node = host.register(&server, &listening);
+    let _agent = host.start();
+    let busy: Vec<_> = (0..5).map(|_| script("sleep 1000")).collect();
+    for job in &busy {
+        server.run(&node, job);
+    }
+    let late = script(&format!("echo run >> {}", host.path("runs").display()));
+    let mut order = server.order(&node, OrderBody::Run(late.clone()));
+    order.expires_at = execution::now().plus_seconds(5);
+    server.say(&FromServer::Order(server.sign_order(&order)));
+    until("it waits", || host.status(&[]).1.contains("waiting to start"));
+    until("it has expired", || execution::now() > order.expires_at);
+    for job in &busy {
+        server.cancel(&node, &job.job_id);
+    }
+    let report = server.result(&late.job_id);
+    assert_eq!(report.steps[0].status, StepStatus::Cancelled);
+    assert!(report.steps[0].stderr.contains("expired"), "{}", report.steps[0].stderr);
+    assert!(!host.path("runs").exists());
+    for job in &busy {
+        server.result(&job.job_id);
+    }
+}
+
+#[test]
 fn a_job_cancelled_before_it_comes_never_runs() {
     let server = Server::new();
     let listening = Listening::start(&server, 0);

@@ -242,3 +242,37 @@ fn the_inventory_is_told_before_any_scan_and_whole_when_wanted() {
     until("it is told again", || inventories().len() == 2);
     assert_eq!(inventories()[1].present, first.present);
 }
+
+#[test]
+fn it_lives_inside_another_program_and_its_jobs_outlive_it() {
+    let server = Server::new();
+    let listening = Listening::start(&server, 0);
+    let host = Host::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let registering = agent::RegisterOptions {
+        server: agent::ServerAddress::parse(&listening.url()).unwrap(),
+        activation_id: activation_id(),
+        activation_code: server.code(),
+        data_directory: host.data(),
+        force: false,
+    };
+    let node = runtime.block_on(agent::register(&registering)).unwrap();
+    let mut options = agent::AgentOptions::new(host.data(), vec![agent_program().into()]);
+    options.log_to_stderr = false;
+    let shutdown = agent::Shutdown::new();
+    let running = runtime.spawn(agent::run(options, shutdown.clone()));
+    let (runs, go) = (host.path("runs"), host.path("go"));
+    let job = script(&format!("echo run >> {}; until [ -e {} ]; do sleep 0.02; done", runs.display(), go.display()));
+    server.run(&node, &job);
+    until("the script runs", || line_count(&runs) == 1);
+    let status = agent::read_status(&host.data()).unwrap().unwrap();
+    assert!(matches!(status.connection, agent::Connectedness::Connected { .. }));
+    shutdown.tell();
+    runtime.block_on(running).unwrap().unwrap();
+    assert_eq!(agent::read_status(&host.data()).unwrap(), None);
+    assert!(lives(host.supervisor(&job.job_id)));
+    std::fs::write(&go, "").unwrap();
+    let _agent = host.start();
+    assert_eq!(server.result(&job.job_id).steps[0].status, StepStatus::Success);
+    assert_eq!(line_count(&runs), 1);
+}

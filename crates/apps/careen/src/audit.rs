@@ -114,12 +114,33 @@ pub(crate) async fn answer(
     }
 }
 
-/// A record as people and programs read it: the instant as text, the sequence number in front.
+/// A record as people and programs read it: the sequence number in front, the instant as text.
+#[derive(Serialize)]
+struct Line<'a> {
+    seq: i64,
+    at: String,
+    principal: &'a str,
+    action: &'a str,
+    resource: &'a str,
+    outcome: &'a str,
+    source_address: &'a str,
+    request_id: &'a str,
+    before: &'a serde_json::Value,
+    after: &'a serde_json::Value,
+}
+
 fn line(entry: &AuditEntry) -> Result<String> {
-    let mut record = serde_json::to_value(&entry.record)?;
-    if let Some(members) = record.as_object_mut() {
-        members.insert("at".to_owned(), entry.record.at.to_rfc3339_millis().into());
-        members.insert("seq".to_owned(), entry.seq.into());
-    }
-    Ok(record.to_string())
+    let record = &entry.record;
+    Ok(serde_json::to_string(&Line {
+        seq: entry.seq,
+        at: record.at.to_rfc3339_millis(),
+        principal: &record.principal,
+        action: &record.action,
+        resource: &record.resource,
+        outcome: &record.outcome,
+        source_address: &record.source_address,
+        request_id: &record.request_id,
+        before: &record.before,
+        after: &record.after,
+    })?)
 }

@@ -1,6 +1,6 @@
 //! The console over a small made-up fleet, to be looked at: `cargo run -p console --example furnished_console`.
 
-#[path = "../tests/furnished/mod.rs"]
+#[path = "../tests/console/furnished.rs"]
 #[allow(dead_code)]
 mod furnished;
 

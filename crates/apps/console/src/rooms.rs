@@ -6,7 +6,7 @@ use askama::Template;
 use aws_wire::ssm::SendCommandRequest;
 use axum::{
     Form,
-    extract::{Path, Query, Request, rejection::FormRejection, rejection::PathRejection, rejection::QueryRejection},
+    extract::{Path, Query, rejection::FormRejection, rejection::PathRejection, rejection::QueryRejection},
     http::StatusCode,
     response::Response,
 };
@@ -155,10 +155,7 @@ fn patch_request(id: &str, form: &PatchForm) -> Result<SendCommandRequest, Error
 }
 
 /// Any other address.
-pub(crate) async fn nowhere(visitor: Visitor, request: Request) -> Response {
-    if matches!(request.uri().path(), "" | "/") {
-        return answer::see_other("/console");
-    }
+pub(crate) async fn nowhere(visitor: Visitor) -> Response {
     let problem = view::Problem::new(Some(&visitor.person), "Not found", "The console has no such page.");
     answer::page(StatusCode::NOT_FOUND, &problem)
 }

@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn names_of_lists() {
         for (uri, name) in [
-            ("http://deb.debian.org/debian/dists/sid/InRelease", "deb.debian.org_debian_dists_sid_InRelease"),
+            ("http://deb.example/debian/dists/sid/InRelease", "deb.example_debian_dists_sid_InRelease"),
             ("https://user:pa%40ss@host.example:8080/a_b/~c/", "host.example:8080_a%5fb_%7ec_"),
             ("file:/srv/repo/dists/x/main/binary-amd64/Packages", "_srv_repo_dists_x_main_binary-amd64_Packages"),
             ("file:///srv/repo/./Packages", "_srv_repo_._Packages"),

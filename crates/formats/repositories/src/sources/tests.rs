@@ -222,7 +222,8 @@ fn the_files_that_apt_looks_for() {
     host.write("etc/apt/sources.list.d/x.sources.save", b"deb http://ignored.example x main");
     let inspection = host.inspect();
     let mut ours: Vec<_> = inspection.index_files().iter().map(|index| index.file_name_stem.clone()).collect();
-    let output = host.apt("apt-get", &["indextargets", "--no-release-info", "--format", "$(FILENAME)", "Created-By: Packages"]);
+    let output =
+        host.apt("apt-get", &["indextargets", "--no-release-info", "--format", "$(FILENAME)", "Created-By: Packages"]);
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let name = |line: &str| line.rsplit('/').next().unwrap().to_owned();

@@ -1,12 +1,8 @@
 //! Who comes in, by what address, and which forms are believed.
 
-mod browser;
-#[allow(dead_code)]
-mod furnished;
-
+use crate::browser::{Browser, HOST};
+use crate::furnished::{Furnished, WEB, scope};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use browser::{Browser, HOST};
-use furnished::{Furnished, WEB, scope};
 use identifiers::Timestamp;
 use store::{AuditQuery, CommandQuery};
 
@@ -76,7 +72,6 @@ async fn nobody_reads_anything_without_a_session() {
     let (furnished, mut browser) = arrived().await;
     let rooms = [
         "/console",
-        "/console/",
         "/console/nodes/mi-00000000000000001",
         "/console/nodes/mi-00000000000000001/history",
         "/console/commands",
@@ -160,7 +155,8 @@ async fn forms_that_this_session_did_not_make_do_nothing() {
     assert_eq!(browser.post(&path, &large).await.status, StatusCode::FORBIDDEN);
     assert_eq!(commands_sent(&furnished).await, before);
     // A client that sends neither header is believed by its token.
-    let strip = |headers: &mut HeaderMap| ["origin", "sec-fetch-site"].into_iter().for_each(|name| with(headers, name, ""));
+    let strip =
+        |headers: &mut HeaderMap| ["origin", "sec-fetch-site"].into_iter().for_each(|name| with(headers, name, ""));
     let page = browser.ask("POST", &path, &right, strip).await;
     assert_eq!(page.status, StatusCode::SEE_OTHER);
     assert_eq!(commands_sent(&furnished).await, before + 1);
@@ -232,12 +228,4 @@ async fn the_style_sheet_is_asked_for_by_its_version() {
     assert!(address.starts_with("/console/assets/console.css?v="), "{address}");
     browser.get(&address).await.ok().shows("prefers-color-scheme: dark");
     assert_eq!(HOST, "127.0.0.1:8470");
-}
-
-#[tokio::test]
-async fn the_address_with_a_slash_leads_to_the_one_without() {
-    let (furnished, mut browser) = arrived().await;
-    browser.sign_in(&furnished.link().await).await;
-    let page = browser.get("/console/").await;
-    assert_eq!((page.status, page.location().as_str()), (StatusCode::SEE_OTHER, "/console"));
 }

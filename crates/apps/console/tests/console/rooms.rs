@@ -1,14 +1,12 @@
 //! The rooms over a real server and store: what they show, to whom, and what a form does.
 
-mod browser;
-#[allow(dead_code)]
-mod furnished;
-
+use crate::browser::Browser;
+use crate::furnished::{
+    self, ALPINE, DATABASE, DAY, Furnished, HOSTILE, INSTALLED, LOST, RUNNING, SCANNED, SHELL, SILENT, WEB, id,
+};
 use axum::http::StatusCode;
-use browser::Browser;
 use commands::{CommandState, GivenParameters};
-use furnished::{ALPINE, DATABASE, DAY, Furnished, HOSTILE, INSTALLED, LOST, RUNNING, SCANNED, SHELL, SILENT, WEB, id};
-use identifiers::{CommandId, Timestamp};
+use identifiers::Timestamp;
 use patching::{PatchState, Reason};
 use store::{AuditQuery, CommandQuery};
 
@@ -118,11 +116,12 @@ async fn a_node_shows_first_what_needs_attention_each_with_its_reason() {
     page.lacks("http-equiv");
 
     let other = browser.get(&format!("/console/nodes/{WEB}?state=InstalledOther")).await.ok();
-    other.shows("A newer version is offered, but by no security archive");
+    other.shows("Nothing newer is offered; the installed version comes from no security archive");
     other.lacks("openssh-server");
     let next = other.link_named("More patches").unwrap();
     let rest = browser.get(&next).await.ok();
     rest.shows("vim-common");
+    rest.shows("A newer version is offered, but by no security archive");
     assert_eq!(rest.link_named("More patches"), None);
     browser.get(&format!("/console/nodes/{WEB}?state=all")).await.ok().shows("libssl3.amd64");
 }
@@ -221,11 +220,8 @@ async fn texts_of_hosts_and_callers_never_become_markup() {
         "/console/sign-in?token=%22%3E%3Cscript%3Ealert(1)".to_owned(),
     ] {
         let page = browser.get(&path).await;
-        for markup in ["<script", "<img", "<b>Debian", "<b>one", "<i>", "</pre>: not", "\"><"] {
-            // The page's own tags end in `"><` too: only what follows a foreign attribute value counts.
-            if markup != "\"><" {
-                assert!(!page.body.contains(markup), "{path}: {markup}\n{}", page.body);
-            }
+        for markup in ["<script", "<img", "<b>Debian", "<b>one", "<i>", "</pre>: not"] {
+            assert!(!page.body.contains(markup), "{path}: {markup}\n{}", page.body);
         }
         assert!(!page.body.contains("value=\"\">"), "{path}");
     }
@@ -342,5 +338,4 @@ async fn a_rejected_package_that_is_installed_is_shown() {
     page.shows("installed, rejected");
     page.shows("The list of rejected patches names it, and rejected patches are blocked");
     browser.get("/console").await.ok().shows("1 rejected");
-    assert!(CommandId::parse(SCANNED).is_ok());
 }
