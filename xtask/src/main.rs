@@ -1,5 +1,6 @@
 //! The workspace's own tasks, as `cargo xtask TASK`.
 
+mod bench;
 mod check;
 mod codegen;
 mod layers;
@@ -20,6 +21,7 @@ const TASKS: &str = "cargo xtask TASK
     check-layers           the walls of ARCHITECTURE.md
     test [ARGUMENTS]       installs what the tests need, prepares it, and runs them; arguments go to the test runner
                            (`test -p NAME`: that package alone, with other packages' binaries as they lie)
+    bench                  the README's figures (as: cargo xtask with-tools cargo xtask bench)
     with-tools COMMAND...  runs a command in the surroundings that `test` prepares";
 
 fn main() -> ExitCode {
@@ -37,6 +39,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     let root = workspace_root()?;
     let (task, rest) = arguments.split_first().context(TASKS)?;
     match task.as_str() {
+        "bench" => bench::run(&root),
         "check" => check::run(&root),
         "codegen" => codegen::run(rest),
         "check-layers" => layers::run(&root),

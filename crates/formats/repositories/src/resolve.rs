@@ -19,6 +19,10 @@ const BUILDS_MAX: usize = 32;
 /// An update is apt's candidate if that is newer than what is installed. If it is not, but without any pins (preferences and
 /// target release) it would be, the update is what the candidate would be then, and [`NotTaken::Pinned`] says that the pins
 /// keep it out. What an archive itself marks as not automatic (backports, experimental) is nobody's pin and no update.
+///
+/// In two corners of phasing this is meant to differ from `apt-get upgrade`: a version that a security archive offers is
+/// taken even if another archive phases in the same version; and a package whose installed version is itself still being
+/// phased in is not kept from newer ones.
 #[must_use]
 pub fn resolve(
     installed: &[DpkgPackage],
