@@ -116,7 +116,9 @@ fn until_healthy(address: &str) -> anyhow::Result<()> {
     let until = Instant::now() + Duration::from_secs(10);
     while Instant::now() < until {
         if let Ok(mut stream) = TcpStream::connect(address) {
-            stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+            stream.write_all(
+                format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+            )?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             if answer.starts_with("HTTP/1.1 200") {
@@ -151,7 +153,12 @@ fn idle_agent(agent: &Path, data: &Path, address: &str) -> anyhow::Result<()> {
     thread::sleep(Duration::from_secs(75));
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.0.id()))?;
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?").trim().to_owned();
-    println!("agent idle: resident {}, of it anonymous {}, threads {}", field("VmRSS:"), field("RssAnon:"), field("Threads:"));
+    println!(
+        "agent idle: resident {}, of it anonymous {}, threads {}",
+        field("VmRSS:"),
+        field("RssAnon:"),
+        field("Threads:")
+    );
     let times = std::fs::read_to_string(format!("/proc/{}/stat", child.0.id()))?;
     let ticks: Vec<&str> = times.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     println!("agent CPU ticks (user, system) after 75 s: {:?}", ticks.get(11..13));

@@ -2,7 +2,7 @@
 
 mod support;
 
-use agent_wire::{FromServer, OrderBody, PatchStep, SignedOrder, StepAction, StepStatus, ToServerBody};
+use agent_wire::{FromServer, OrderBody, SignedOrder, StepStatus, ToServerBody};
 use support::*;
 
 #[test]
@@ -248,39 +248,4 @@ fn much_output_arrives_cut_and_compressed() {
     assert_eq!(report.steps[0].status, StepStatus::Success);
     assert_eq!(report.steps[0].stdout.len(), 100_000);
     assert!(report.steps[0].stdout_truncated);
-}
-
-#[test]
-#[ignore = "scans this very machine and refreshes its package lists"]
-fn a_scan_of_this_machine_is_told_with_its_inventory() {
-    let server = Server::new();
-    let listening = Listening::start(&server, 0);
-    let host = Host::new();
-    let node = host.register(&server, &listening);
-    let _agent = host.start();
-    let mut job = script("");
-    job.steps[0].action = StepAction::Patch(Box::new(PatchStep {
-        operation: patching::PatchOperation::Scan,
-        reboot_option: patching::RebootOption::NoReboot,
-        baseline: patching::predefined_default(packages::OperatingSystem::Debian).unwrap(),
-        patch_group: String::new(),
-        snapshot_id: String::new(),
-    }));
-    server.run(&node, &job);
-    let report = server.result(&job.job_id);
-    println!("{}\n{}", report.steps[0].stdout, report.steps[0].stderr);
-    assert_eq!(report.steps[0].status, StepStatus::Success);
-    let runs: Vec<_> = server
-        .bodies()
-        .into_iter()
-        .filter_map(|body| match body {
-            ToServerBody::PatchRun(run) => Some(run),
-            _ => None,
-        })
-        .collect();
-    assert_eq!((runs.len(), &runs[0].job_id), (1, &job.job_id));
-    let told = server.bodies().into_iter().any(
-        |body| matches!(body, ToServerBody::Inventory(inventory) if inventory.to_digest == runs[0].inventory_digest),
-    );
-    assert!(told, "the inventory that the report was made from was told");
 }
