@@ -2,7 +2,8 @@
 //! package repositories made for a test, and bounded waiting.
 //!
 //! It decides how a test gets its surroundings and that they vanish afterwards. It deliberately knows nothing of
-//! what is tested: it uses no crate of this workspace but `identifiers`.
+//! what is tested: it uses no crate of this workspace but `identifiers`. The one exception is the simulated fleet (feature
+//! `fleet`), whose agents speak to a real server in the same process.
 //!
 //! # The lab
 //! [`Lab`] is a private switch (a network namespace with a bridge, 10.77.0.1/24) to which hosts are plugged. A
@@ -24,6 +25,8 @@
 //! ```
 
 mod clock;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 mod lab;
 mod machine;
 mod postgres;

@@ -16,7 +16,9 @@ pub(crate) fn live(data_directory: &Path) -> HostRoot {
 pub(crate) fn facts(data_directory: &Path, server: &ServerAddress) -> HostFacts {
     // Only an address can be asked for a route without a look-up; a name is left to the default route.
     let (host, _) = server.host_and_port();
-    let toward = host.parse::<std::net::IpAddr>().is_ok().then(|| server.authority());
+    // A server on this very host says nothing of how others reach it.
+    let elsewhere = host.parse::<std::net::IpAddr>().is_ok_and(|address| !address.is_loopback());
+    let toward = elsewhere.then(|| server.authority());
     host::facts(&live(data_directory), env!("CARGO_PKG_VERSION"), toward.as_deref())
 }
 

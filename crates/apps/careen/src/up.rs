@@ -14,7 +14,7 @@ use clap::Args;
 use commands::InvocationState;
 use control::{Context, Server, perform};
 use identifiers::{ActivationId, CommandId, NodeId};
-use patching::{PatchRow, PatchState};
+use patching::{PatchRow, PatchState, Reason};
 use store::PatchQuery;
 
 use crate::{
@@ -249,17 +249,22 @@ async fn summary(running: &Running, context: &Context, node: &NodeId, scan: &Sca
             list(&missing);
         }
     }
+    let token = server.sign_in_link().await?;
+    ways_in(&running.configuration, node, &token);
+    Ok(())
+}
+
+/// What the person at the terminal can do next.
+fn ways_in(configuration: &Configuration, node: &NodeId, token: &str) {
     if !is_root() {
         say("");
         say(
             "Not running as root: this machine can be scanned, but nothing can be installed. Start it as root for that.",
         );
     }
-    let token = server.sign_in_link().await?;
-    let configuration = &running.configuration;
     say("");
     say("Open the console (this link signs you in once, within 15 minutes):");
-    say(&format!("  {}", admin::sign_in_url(configuration, &token)));
+    say(&format!("  {}", admin::sign_in_url(configuration, token)));
     say("");
     say("Or use the AWS CLI:");
     say(&format!(
@@ -269,12 +274,12 @@ async fn summary(running: &Running, context: &Context, node: &NodeId, scan: &Sca
     ));
     say("  aws ssm describe-instance-information");
     say(&format!("  aws ssm describe-instance-patches --instance-id {node} --filters Key=State,Values=Missing"));
+    let operation = if is_root() { "Install,RebootOption=NoReboot" } else { "Scan" };
     say(&format!(
-        "  aws ssm send-command --document-name AWS-RunPatchBaseline --instance-ids {node} --parameters Operation=Install,RebootOption=NoReboot"
+        "  aws ssm send-command --document-name AWS-RunPatchBaseline --instance-ids {node} --parameters Operation={operation}"
     ));
     say("");
     say("Ctrl-C ends the server and the agent; a running package installation goes on.");
-    Ok(())
 }
 
 fn headline(missing: &[PatchRow]) -> String {
@@ -297,8 +302,13 @@ fn list(missing: &[PatchRow]) {
     say("");
     for row in missing.iter().take(LISTED_MAX) {
         let to = row.available_version.as_deref().unwrap_or_default();
-        let urgency = if row.classification.is_empty() { "-" } else { &row.classification };
-        say(&format!("  {:name$}  {:from$} -> {to}  {urgency}  {}", row.name, row.installed_version, row.reason));
+        let urgency = if row.classification.is_empty() { "update" } else { &row.classification };
+        // That a rule approves it goes without saying; what keeps it back does not.
+        let why = match row.reason {
+            Reason::ApprovedByRule { .. } => String::new(),
+            ref other => format!("  ({other})"),
+        };
+        say(&format!("  {urgency:9} {:name$}  {:from$} -> {to}{why}", row.name, row.installed_version));
     }
     if missing.len() > LISTED_MAX {
         say(&format!("  … and {} more; the console and the AWS CLI list all.", missing.len() - LISTED_MAX));
