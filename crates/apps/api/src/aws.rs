@@ -12,7 +12,7 @@ use axum::{
     body::{Body, to_bytes},
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use control::{Context, operations};
 use identifiers::{RequestId, Scope};
@@ -38,6 +38,15 @@ pub(crate) async fn answer(
         Err(_) => Err(AwsError::new("RequestEntityTooLargeException", "The request body is too large.", 413)),
     };
     written(protocol, &request_id, result)
+}
+
+/// `GET /`: a browser wants the console; a program gets what AWS says to it.
+pub(crate) async fn front_door(shared: State<Shared>, headers: HeaderMap) -> Response {
+    let page = |value: &HeaderValue| value.to_str().is_ok_and(|types| types.contains("text/html"));
+    match headers.get(header::ACCEPT).is_some_and(page) {
+        true => Redirect::to("/console").into_response(),
+        false => not_found(shared, headers).await,
+    }
 }
 
 /// Anything else that is not a page: AWS's answer for an operation that is not there.

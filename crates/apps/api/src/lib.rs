@@ -12,6 +12,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    response::Redirect,
     routing::{get, post},
 };
 use control::Server;
@@ -45,7 +46,8 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let shared = Shared { server, metrics_token: options.metrics_token.map(Into::into) };
     let router = Router::new()
-        .route("/", post(aws::answer))
+        .route("/", post(aws::answer).get(aws::front_door))
+        .route("/console/", get(|| async { Redirect::permanent("/console") }))
         .route("/healthz", get(health::live))
         .route("/metrics", get(health::metrics))
         .route(agent_wire::AGENT_PATH, get(agents::upgrade))

@@ -1,7 +1,7 @@
 //! The console over a small made-up fleet, to be looked at: `cargo run -p console --example furnished_console`.
 
 #[path = "../tests/console/furnished.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::unwrap_used)]
 mod furnished;
 
 use std::net::SocketAddr;

@@ -6,6 +6,7 @@ use crate::furnished::{
 };
 use axum::http::StatusCode;
 use commands::{CommandState, GivenParameters};
+use control::views;
 use identifiers::Timestamp;
 use patching::{PatchState, Reason};
 use store::{AuditQuery, CommandQuery};
@@ -338,4 +339,26 @@ async fn a_rejected_package_that_is_installed_is_shown() {
     page.shows("installed, rejected");
     page.shows("The list of rejected patches names it, and rejected patches are blocked");
     browser.get("/console").await.ok().shows("1 rejected");
+}
+
+#[tokio::test]
+async fn every_view_asks_whether_its_caller_may_and_writes_a_refusal_down() {
+    let furnished = Furnished::new(now()).await;
+    let node = access::Principal::Node { scope: furnished::scope(), node_id: id(WEB) };
+    let context = furnished.server.context(furnished::scope(), node, "10.0.0.7".to_owned());
+    let all = views::PatchFilter::All;
+    let refusals = [
+        views::fleet(&context, views::FleetFilter::All, None).await.err(),
+        views::node(&context, WEB, all, None).await.err(),
+        views::package_history(&context, WEB, None).await.err(),
+        views::commands(&context, None, None).await.err(),
+        views::command(&context, INSTALLED, None).await.err(),
+        views::invocation(&context, INSTALLED, WEB).await.err(),
+    ];
+    let codes: Vec<_> = refusals.iter().map(|error| error.as_ref().map(|error| error.code)).collect();
+    assert_eq!(codes, [Some("AccessDeniedException"); 6]);
+    let query = AuditQuery { principal: Some(format!("node/{WEB}")), ..AuditQuery::all(10) };
+    let audit = furnished.server.store.audit_list(&furnished::scope(), &query).await.unwrap();
+    assert_eq!(audit.len(), 6);
+    assert!(audit.iter().all(|entry| entry.record.outcome.starts_with("refused: ")));
 }
