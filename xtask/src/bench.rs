@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the figures of the README, measured on this machine. Whole processes, CPU and peak memory as the
 //! kernel counts them, the candidates taken in turns so that noise hits all alike; medians are printed.
+#![allow(clippy::print_stdout, reason = "a developer's command: this is its answer")]
 
 use std::{
     io::{Read, Write},
@@ -14,9 +15,10 @@ use anyhow::{Context, bail, ensure};
 
 const ROUNDS: usize = 7;
 
-/// Runs a program and prints its CPU seconds and peak KiB, as getrusage(2) counts children.
+/// Runs a program and prints its CPU seconds and peak KiB, as getrusage(2) counts children; fails with it, and passes on
+/// what it said.
 const METER: &str = "import resource,subprocess,sys
-subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL)
+subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,check=True)
 u=resource.getrusage(resource.RUSAGE_CHILDREN)
 print(u.ru_utime+u.ru_stime,u.ru_maxrss)";
 
@@ -38,6 +40,19 @@ fn build(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a program wrote; one that fails stops the measurement with what it said.
+fn said(name: &str, command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output()?;
+    ensure!(
+        output.status.success(),
+        "{name} failed ({}): {}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout)
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -55,9 +70,8 @@ fn scans(scan: &Path) -> anyhow::Result<()> {
     ];
     let mut figures = vec![(Vec::new(), Vec::new()); candidates.len()];
     for _ in 0..ROUNDS {
-        for ((_, command), (cpu, memory)) in candidates.iter().zip(&mut figures) {
-            let output = Command::new("python3").args(["-c", METER]).args(command).output()?;
-            let text = String::from_utf8(output.stdout)?;
+        for ((name, command), (cpu, memory)) in candidates.iter().zip(&mut figures) {
+            let text = said(name, Command::new("python3").args(["-c", METER]).args(command))?;
             let mut numbers = text.split_whitespace().map(str::parse::<f64>);
             cpu.push(numbers.next().context("no figure")??);
             memory.push(numbers.next().context("no figure")?? / 1024.0);
@@ -133,12 +147,12 @@ fn until_healthy(address: &str) -> anyhow::Result<()> {
 /// Registers an agent, lets it settle, and reads its resident memory.
 fn idle_agent(agent: &Path, data: &Path, address: &str) -> anyhow::Result<()> {
     let aws = std::env::var_os("CAREEN_TEST_AWS").context("run this as: cargo xtask with-tools cargo xtask bench")?;
-    let output = Command::new(aws)
+    let mut command = Command::new(aws);
+    command
         .args(["--endpoint-url", &format!("http://{address}"), "ssm", "create-activation", "--iam-role", "bench"])
         .args(["--output", "text", "--query", "[ActivationId,ActivationCode]"])
-        .env("AWS_SHARED_CREDENTIALS_FILE", data.join("credentials"))
-        .output()?;
-    let text = String::from_utf8(output.stdout)?;
+        .env("AWS_SHARED_CREDENTIALS_FILE", data.join("credentials"));
+    let text = said("create-activation", &mut command)?;
     let [id, code] = text.split_whitespace().collect::<Vec<_>>()[..] else { bail!("no activation: {text}") };
     let folder = tempdir("agent")?;
     let status = Command::new(agent)

@@ -20,6 +20,9 @@ use crate::repository::digest;
 /// Raise it when what follows builds another root from the same settings.
 const RECIPE: u32 = 1;
 
+/// Likewise, for the layer of frozen packages.
+const FROZEN_RECIPE: u32 = 2;
+
 /// Beside the essential packages: what the tests and the agent use in a host.
 const INCLUDED: &str = "ca-certificates,apt-utils,iproute2,procps";
 
@@ -119,7 +122,7 @@ fn configure_base(root: &Path, settings: &AptSettings) -> anyhow::Result<()> {
 /// # Errors
 /// When the mirror cannot be reached or does not offer what its lists say.
 pub fn prepare_frozen_layer(base: &Path) -> anyhow::Result<LabRoots> {
-    let key = key(&format!("{RECIPE} {}", base.display()))?;
+    let key = key(&format!("{FROZEN_RECIPE} {}", base.display()))?;
     let layer = cached("frozen", &key, |draft| {
         let lab = Lab::over(LabRoots { base: base.to_owned(), frozen: None })?;
         let host = lab.host("freezer", HostOptions { packages: HostPackages::Mirror })?;
@@ -193,19 +196,38 @@ fn index_hash(release: &str) -> Option<String> {
 }
 
 /// From `'file:/srv/frozen/main/pool/x.deb' x.deb 10 SHA256:...` lines (apt-get(8), --print-uris): where from, where
-/// to and the hash of each.
+/// to and the hash of each, which is empty where apt gives none. URIs are percent-encoded, file names are not.
 fn pending_fetches(printed: &str, settings: &AptSettings) -> Vec<String> {
     let mut fetches = Vec::new();
     for line in printed.lines() {
         let mut words = line.split(' ');
         let Some(path) = words.next().and_then(|uri| uri.trim_matches('\'').strip_prefix("file:")) else { continue };
-        let Some(hash) = words.nth(2) else { continue };
+        let hash = words.nth(2).unwrap_or_default();
         let archives = [("/srv/frozen/main", &settings.main_uri), ("/srv/frozen/security", &settings.security_uri)];
         if let Some(from) = archives.iter().find_map(|(at, uri)| Some(format!("{uri}{}", path.strip_prefix(at)?))) {
-            fetches.extend([from, path.to_owned(), hash.to_owned()]);
+            fetches.extend([from, percent_decoded(path), hash.to_owned()]);
         }
     }
     fetches
+}
+
+/// A path as the file system has it (RFC 3986, section 2.1). What is no escape stays as it is.
+fn percent_decoded(path: &str) -> String {
+    let mut pieces = path.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        match piece.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend(piece.bytes().skip(2));
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend(piece.bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Fetches (from, to, hash) triples inside the host, over its proxy.
@@ -275,13 +297,17 @@ mod tests {
             proxy: None,
             date_checks: Vec::new(),
         };
-        let printed = "'file:/srv/frozen/security/pool/main/o/o_1.deb' o_1_amd64.deb 12 SHA256:ab\nother\n";
+        let printed = "'file:/srv/frozen/security/pool/main/o/o_1.deb' o_1_amd64.deb 12 SHA256:ab\nother\n\
+                       'file:/srv/frozen/main/pool/p/p_1%2b1%7e2.deb' p_1+1~2_amd64.deb 12";
         assert_eq!(
             pending_fetches(printed, &settings),
             [
                 "http://m.example/debian-security/pool/main/o/o_1.deb",
                 "/srv/frozen/security/pool/main/o/o_1.deb",
-                "SHA256:ab"
+                "SHA256:ab",
+                "http://m.example/debian/pool/p/p_1%2b1%7e2.deb",
+                "/srv/frozen/main/pool/p/p_1+1~2.deb",
+                ""
             ]
         );
     }

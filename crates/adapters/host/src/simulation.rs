@@ -19,18 +19,24 @@ pub(crate) struct Simulation {
     pub(crate) installs: Vec<SimulatedInstall>,
     /// Names of the packages that would go.
     pub(crate) removals: Vec<String>,
+    /// The first line about a package that cannot be understood, cut: what it would do is not known.
+    pub(crate) riddle: Option<String>,
 }
 
 impl Simulation {
-    /// Reads the lines `Inst` and `Remv` of `apt-get -s`:
+    /// Reads the lines `Inst`, `Remv` and `Purg` of `apt-get -s`:
     /// `Inst NAME[:ARCH] [OLD] (NEW ORIGIN [ARCH]) ...`, `Remv NAME [VERSION]`.
     pub(crate) fn parse(output: &str) -> Self {
         let mut simulation = Self::default();
         for line in output.lines() {
-            if let Some(rest) = line.strip_prefix("Inst ") {
-                simulation.installs.extend(parse_install(rest));
-            } else if let Some(name) = line.strip_prefix("Remv ").and_then(|rest| rest.split(' ').next()) {
-                simulation.removals.push(name.to_owned());
+            let (verb, rest) = line.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((line, ""));
+            let understood = match verb {
+                "Inst" => parse_install(rest).map(|install| simulation.installs.push(install)),
+                "Remv" | "Purg" => parse_name(rest).map(|name| simulation.removals.push(name.to_owned())),
+                _ => continue,
+            };
+            if understood.is_none() && simulation.riddle.is_none() {
+                simulation.riddle = Some(line.chars().filter(|c| !c.is_control()).take(200).collect());
             }
         }
         simulation
@@ -41,19 +47,39 @@ impl Simulation {
     }
 }
 
+/// The name at the start, with its architecture if it has one.
+fn parse_name(rest: &str) -> Option<&str> {
+    let name = rest.split(' ').next()?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "+-._:".contains(c);
+    (name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_name)).then_some(name)
+}
+
+/// The archive's label may hold whatever its owner likes, also parentheses and brackets; what apt adds after the last
+/// `[ARCH])` holds neither `)` nor a label.
 fn parse_install(rest: &str) -> Option<SimulatedInstall> {
-    let (name, rest) = rest.split_once(' ')?;
+    let name = parse_name(rest)?;
+    let (before, rest) = rest.strip_prefix(name)?.split_once('(')?;
     let name = name.split(':').next().unwrap_or_default();
-    let (before, rest) = rest.split_once('(')?;
-    let from = before.trim().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let (inside, _) = rest.split_once(')')?;
-    let to = inside.split(' ').next()?;
-    let architecture = inside.rsplit_once('[')?.1.strip_suffix(']')?;
+    let from = match before.trim() {
+        "" => None,
+        before => Some(parse_version(before.strip_prefix('[')?.strip_suffix(']')?)?),
+    };
+    let (inside, _) = rest.rsplit_once("])")?;
+    let (inside, architecture) = inside.rsplit_once('[')?;
+    let to = parse_version(inside.split(' ').next()?)?;
+    if architecture.is_empty() || !architecture.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        return None;
+    }
     Some(SimulatedInstall {
         key: PackageKey { name: name.to_owned(), architecture: architecture.to_owned() },
         from: from.map(str::to_owned),
         to: to.to_owned(),
     })
+}
+
+fn parse_version(text: &str) -> Option<&str> {
+    let is_version = |c: char| c.is_ascii_alphanumeric() || "+-.:~_".contains(c);
+    (!text.is_empty() && text.chars().all(is_version)).then_some(text)
 }
 
 /// Whether these are the same package, which may change its architecture to and from `all` with its version.
@@ -79,6 +105,9 @@ pub(crate) struct Forbidden {
 /// for these alone, it changes nothing else); nothing may be removed or downgraded, and what was approved comes in exactly
 /// the approved version.
 pub(crate) fn objection(simulation: &Simulation, approved: &[PlannedInstall], forbidden: &Forbidden) -> Option<String> {
+    if let Some(line) = &simulation.riddle {
+        return Some(format!("apt says what is not understood here: {line}"));
+    }
     if !simulation.removals.is_empty() {
         return Some(format!("apt would remove {}", simulation.removals.join(", ")));
     }
@@ -153,6 +182,45 @@ mod tests {
     }
 
     #[test]
+    fn an_archives_label_may_hold_parentheses_and_brackets() {
+        let output = "Inst libfoo:i386 [1:1.0] (1:1.1 Foo (c) [x86]) Inc. :1/stable, B:2 [i386]) [bar:i386 on libfoo:i386] [baz ]\n\
+            Inst bare (1.0 [all]) []\n";
+        let simulation = Simulation::parse(output);
+        assert_eq!(simulation.riddle, None);
+        let read: Vec<_> =
+            simulation.installs.iter().map(|i| (&*i.key.architecture, i.from.as_deref(), &*i.to)).collect();
+        assert_eq!(read, [("i386", Some("1:1.0"), "1:1.1"), ("all", None, "1.0")]);
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_objected_to() {
+        let lines = [
+            "Inst",
+            "Inst ",
+            "Inst\tcurl",
+            "Inst curl",
+            "Inst curl (8.0 Debian:12/stable",
+            "Inst curl (8.0 Debian:12/stable)",
+            "Inst curl (8.0 Debian:12/stable [])",
+            "Inst curl [8.1 (8.0 Debian:12/stable [amd64])",
+            "Inst curl [] (8.0 Debian:12/stable [amd64])",
+            "Inst curl ( Debian:12/stable [amd64])",
+            "Inst (8.0 Debian:12/stable [amd64])",
+            "Remv",
+            "Remv ",
+            "Remv  [2]",
+            "Purg [2]",
+        ];
+        for line in lines {
+            let simulation = Simulation::parse(&format!("{OUTPUT}{line}\n"));
+            let why = objection(&simulation, &approved(), &Forbidden::default()).unwrap_or_default();
+            assert!(why.starts_with("apt says what is not understood here: "), "{line}: {why}");
+        }
+        // Words of apt that only begin alike.
+        assert_eq!(Simulation::parse(&format!("{OUTPUT}Installing:\n  curl\n")), Simulation::parse(OUTPUT));
+    }
+
+    #[test]
     fn what_goes_beyond_the_approval_is_objected_to() {
         let simulation = Simulation::parse(OUTPUT);
         let why = |output: &str, approved: &[PlannedInstall], forbidden: &Forbidden| {
@@ -160,6 +228,7 @@ mod tests {
         };
         let none = Forbidden::default();
         assert_eq!(why(&format!("{OUTPUT}Remv vim [2]\n"), &approved(), &none), "apt would remove vim");
+        assert_eq!(why(&format!("{OUTPUT}Purg vim [2]\n"), &approved(), &none), "apt would remove vim");
         let downgrade = format!("{OUTPUT}Inst curl [8.1] (8.0 Debian:12/stable [amd64])\n");
         assert_eq!(why(&downgrade, &approved(), &none), "apt would downgrade curl from 8.1 to 8.0");
         let mut other = approved();

@@ -95,14 +95,16 @@ pub(crate) fn wait_for_earlier(
     Ok(waited)
 }
 
-/// A process that is `apt-get` or `dpkg` and carries our mark for this host in its environment. Daemons that a package
-/// started inherit the mark, but not the name.
+/// A process that is `apt-get` or `dpkg`, carries our mark for this host in its environment and runs as our user. Daemons
+/// that a package started inherit the mark, but not the name; name and mark anybody can take on, and without the user
+/// anybody could hold up patching for ever.
 fn earlier(mark: &Path) -> Option<u32> {
     let processes = std::fs::read_dir("/proc").ok()?;
     let mut ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let our_uid = rustix::process::geteuid().as_raw();
     ids.find(|id| {
         let name = std::fs::read(format!("/proc/{id}/comm")).unwrap_or_default();
-        matches!(name.trim_ascii_end(), b"apt-get" | b"dpkg") && carries(*id, mark)
+        matches!(name.trim_ascii_end(), b"apt-get" | b"dpkg") && carries(*id, mark) && runs_as(*id, our_uid)
     })
 }
 
@@ -114,4 +116,34 @@ fn carries(id: u32, mark: &Path) -> bool {
             .and_then(|rest| rest.strip_prefix(b"="))
             .is_some_and(|value| value == mark.as_os_str().as_bytes())
     })
+}
+
+/// Whether the process was started by this user and acts as it: its real and its effective user, the first two of `Uid:`
+/// (proc_pid_status(5)).
+fn runs_as(id: u32, uid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{id}/status")).is_ok_and(|status| is_of(&status, uid))
+}
+
+fn is_of(status: &str, uid: u32) -> bool {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    let mut ids = line.split_ascii_whitespace().map(str::parse::<u32>);
+    let mut is_ours = || ids.next() == Some(Ok(uid));
+    is_ours() && is_ours()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_ours_by_its_real_and_its_effective_user() {
+        let status = |ids: &str| format!("Name:\tapt-get\nUid:\t{ids}\nGid:\t0\t0\t0\t0\n");
+        assert!(is_of(&status("0\t0\t0\t0"), 0));
+        assert!(!is_of(&status("1000\t1000\t1000\t1000"), 0));
+        assert!(!is_of(&status("1000\t0\t0\t0"), 0), "a program with set-user-ID is started by anybody");
+        assert!(!is_of(&status("0\t100\t0\t0"), 0));
+        assert!(!is_of("Name:\tapt-get\n", 0));
+        let our_uid = rustix::process::geteuid().as_raw();
+        assert!(runs_as(std::process::id(), our_uid) && !runs_as(std::process::id(), our_uid + 1));
+    }
 }

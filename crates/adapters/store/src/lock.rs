@@ -2,6 +2,7 @@ use crate::OpenError;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The right to be the one server of a SQLite file: an flock(2) on `<file>.lock`. The kernel releases it when the
@@ -16,7 +17,7 @@ impl FileLock {
         let unavailable = |e: std::io::Error| OpenError::Unavailable(format!("{}: {e}", database.display()));
         let path = beside(database, "lock");
         let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unavailable)?;
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(unavailable)?;
         if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(unavailable(error.into()));

@@ -18,6 +18,10 @@ pub(crate) const STEP_PATIENCE: Duration = Duration::from_secs(15);
 /// Frames are decompressed with no larger window than this power of two: what zstd's own bound for every decoder is
 /// (RFC 8878, section 3.1.1.1.2: 8 MiB).
 const WINDOW_LOG_MAX: u32 = 23;
+/// The largest frame taken before it is certain who the server is, in bytes.
+const HANDSHAKE_BYTES_MAX: usize = 64 << 10;
+/// How much of the other side's own words is passed on, in characters.
+const WORDS_MAX: usize = 300;
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -80,27 +84,34 @@ impl Connection {
 
     /// Waits for the next frame. May be dropped and called again without losing one.
     pub(crate) async fn hear(&mut self) -> Result<Heard, AgentError> {
+        match self.next().await? {
+            Message::Text(text) => Ok(Heard::Text(text.as_str().to_owned())),
+            Message::Binary(bytes) => Ok(Heard::Text(decompressed(&bytes)?)),
+            _ => Ok(Heard::Life),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Message, AgentError> {
         match self.socket.next().await {
-            Some(Ok(Message::Text(text))) => Ok(Heard::Text(text.as_str().to_owned())),
-            Some(Ok(Message::Binary(bytes))) => Ok(Heard::Text(decompressed(&bytes)?)),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Heard::Life),
             Some(Ok(Message::Close(_))) | None => Err(self.broken("the server closed the connection")),
+            Some(Ok(message)) => Ok(message),
             Some(Err(e)) => Err(self.broken(e)),
         }
     }
 
-    /// Waits for a message of the handshake.
+    /// Waits for a message of the handshake: a small text. Nothing is decompressed for somebody who may be anybody.
     pub(crate) async fn answer<T: DeserializeOwned>(&mut self) -> Result<T, AgentError> {
-        let text = async {
+        let message = async {
             loop {
-                if let Heard::Text(text) = self.hear().await? {
-                    return Ok::<_, AgentError>(text);
+                let message = self.next().await?;
+                if matches!(message, Message::Text(_) | Message::Binary(_)) {
+                    return Ok::<_, AgentError>(message);
                 }
             }
         };
-        let text = timeout(STEP_PATIENCE, text).await;
-        let text = text.map_err(|_| self.broken("no answer in the handshake"))??;
-        serde_json::from_str(&text).map_err(|e| AgentError::Protocol(e.to_string()))
+        let message = timeout(STEP_PATIENCE, message).await;
+        let message = message.map_err(|_| self.broken("no answer in the handshake"))??;
+        handshake_message(&message)
     }
 
     /// Ends the connection politely.
@@ -127,6 +138,23 @@ pub(crate) fn encoded<T: Serialize>(message: &T) -> Result<Message, AgentError> 
         return Err(AgentError::TooLarge { bytes: bytes.len() });
     }
     Ok(Message::Binary(bytes.into()))
+}
+
+fn handshake_message<T: DeserializeOwned>(message: &Message) -> Result<T, AgentError> {
+    let Message::Text(text) = message else {
+        return Err(AgentError::Protocol("a binary frame in the handshake".to_owned()));
+    };
+    if text.len() > HANDSHAKE_BYTES_MAX {
+        let reason = format!("a frame of more than {HANDSHAKE_BYTES_MAX} bytes in the handshake");
+        return Err(AgentError::Protocol(reason));
+    }
+    // The reader's complaint may quote the text.
+    serde_json::from_str(text.as_str()).map_err(|e| AgentError::Protocol(words(&e.to_string())))
+}
+
+/// The other side's words, for the log, the status and the terminal: cut, and without control characters.
+pub(crate) fn words(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(WORDS_MAX).collect()
 }
 
 fn decompressed(bytes: &[u8]) -> Result<String, AgentError> {
@@ -161,6 +189,16 @@ mod tests {
         assert!(bytes.len() < 1000);
         assert_eq!(decompressed(&bytes).unwrap(), format!("\"{text}\""));
         assert!(matches!(encoded(&"small").unwrap(), Message::Text(_)));
+    }
+
+    #[test]
+    fn a_handshake_takes_small_texts_alone() {
+        let read = |message: Message| handshake_message::<String>(&message).map_err(|e| e.to_string());
+        let text = |bytes: usize| Message::Text(format!("\"{}\"", "a".repeat(bytes - 2)).into());
+        assert_eq!(read(text(HANDSHAKE_BYTES_MAX)).unwrap().len(), HANDSHAKE_BYTES_MAX - 2);
+        assert!(read(text(HANDSHAKE_BYTES_MAX + 1)).unwrap_err().contains("more than 65536 bytes"));
+        let compressed = Message::Binary(zstd::bulk::compress(b"\"a\"", 3).unwrap().into());
+        assert!(read(compressed).unwrap_err().contains("a binary frame"));
     }
 
     #[test]

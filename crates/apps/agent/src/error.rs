@@ -49,6 +49,14 @@ pub enum AgentError {
     /// There is no registration.
     #[error("{} has no registration; run 'register' first", .0.display())]
     NotRegistered(PathBuf),
+    /// Somebody else could change the data folder, and with it whom the agent believes and what it runs.
+    #[error("{} is not used as the agent's data folder: {reason}", path.display())]
+    ForeignFolder {
+        /// The data folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another agent uses the data folder.
     #[error("another agent is running with {}", .0.display())]
     AlreadyRunning(PathBuf),

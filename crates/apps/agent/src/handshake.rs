@@ -1,6 +1,6 @@
 //! The handshake: first it is certain who the server is, then the server learns what it may.
 
-use crate::connection::Connection;
+use crate::connection::{Connection, words};
 use crate::identity::Identity;
 use crate::{AgentError, keys};
 use agent_wire::{
@@ -79,9 +79,22 @@ pub(crate) async fn connect(
     let signature = identity.node_key.sign(&text)?;
     connection.send(&ToServerHandshake::Prove { signature, facts }).await?;
     match connection.answer().await? {
-        FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest }
+        FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature }
             if epoch == challenge.epoch =>
         {
+            let text = agent_wire::welcome_text(
+                &challenge.agent_nonce,
+                &challenge.server_nonce,
+                &identity.node_id,
+                epoch,
+                heartbeat_seconds,
+                now,
+                inventory_digest.as_deref(),
+            );
+            if !keys::holds(&identity.identity_key, &text, &signature) {
+                let reason = "its welcome is not signed by the server";
+                return Err(AgentError::Impostor { reason, server: connection.server().to_owned() });
+            }
             Ok(Welcome { heartbeat_seconds, now, inventory_digest })
         }
         other => Err(unexpected(other)),
@@ -91,11 +104,26 @@ pub(crate) async fn connect(
 pub(crate) fn unexpected(answer: FromServerHandshake) -> AgentError {
     let kind = match answer {
         FromServerHandshake::Refused(refusal) => {
-            return AgentError::Refused { code: refusal.code, message: refusal.message };
+            return AgentError::Refused { code: refusal.code, message: words(&refusal.message) };
         }
         FromServerHandshake::Challenge { .. } => "challenge",
         FromServerHandshake::Registered { .. } => "registered",
         FromServerHandshake::Welcome { .. } => "welcome",
     };
     AgentError::Protocol(format!("'{kind}' was not expected here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent_wire::{Refusal, RefusalCode};
+
+    #[test]
+    fn what_a_server_says_in_refusing_is_cut_and_cannot_command_a_terminal() {
+        let message = format!("no\u{1b}[2J\r\n\u{9b}{}", "ä".repeat(1000));
+        let error = unexpected(FromServerHandshake::Refused(Refusal { code: RefusalCode::Node, message }));
+        let AgentError::Refused { message, .. } = error else { panic!("{error}") };
+        assert!(message.starts_with("no[2Jää"), "{message}");
+        assert_eq!(message.chars().count(), 300);
+    }
 }

@@ -4,7 +4,7 @@ use agent_wire::Bytes32;
 use identifiers::{NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Who this node is and whom it believes: `identity.json`, readable by its owner alone, written once registration is
@@ -63,6 +63,7 @@ pub(crate) struct DirectoryLock(
 impl DirectoryLock {
     pub(crate) fn take(data_directory: &Path) -> Result<Self, AgentError> {
         execution::durable::create_directory(data_directory)?;
+        refuse_foreign(data_directory, rustix::process::geteuid().as_raw())?;
         Self::try_take(data_directory)?.ok_or_else(|| AgentError::AlreadyRunning(data_directory.to_owned()))
     }
 
@@ -77,5 +78,49 @@ impl DirectoryLock {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(failed(e).into()),
         }
+    }
+}
+
+/// Refuses a data folder that somebody else than `our_uid` could change.
+fn refuse_foreign(data_directory: &Path, our_uid: u32) -> Result<(), AgentError> {
+    let path = data_directory.to_owned();
+    let found = std::fs::metadata(data_directory).map_err(|source| {
+        let doing = "looking at";
+        execution::ExecutionError::File { doing, path: path.clone(), source }
+    })?;
+    if found.uid() != our_uid {
+        let reason = format!("it belongs to user {}, and the agent runs as user {our_uid}", found.uid());
+        return Err(AgentError::ForeignFolder { path, reason });
+    }
+    if found.mode() & 0o022 != 0 {
+        let mode = found.mode() & 0o7777;
+        let reason = format!("others than its owner may write to it (mode {mode:04o}); 'chmod go-w' ends that");
+        return Err(AgentError::ForeignFolder { path, reason });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_data_folder_that_somebody_else_could_change_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("agent");
+        drop(DirectoryLock::take(&folder).unwrap());
+        assert_eq!(std::fs::metadata(&folder).unwrap().mode() & 0o7777, 0o700);
+        for mode in [0o720, 0o702, 0o777, 0o1777] {
+            std::fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+            let error = DirectoryLock::take(&folder).unwrap_err().to_string();
+            assert!(error.contains("others than its owner may write") && error.contains("agent"), "{error}");
+        }
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        drop(DirectoryLock::take(&folder).unwrap());
+        let uid = std::fs::metadata(&folder).unwrap().uid();
+        let error = refuse_foreign(&folder, uid + 1).unwrap_err().to_string();
+        assert!(error.contains(&format!("belongs to user {uid}")), "{error}");
     }
 }

@@ -25,21 +25,23 @@ pub(crate) struct Standing<'a> {
 pub(crate) struct OrderRefusal {
     /// As a sentence.
     pub(crate) reason: String,
-    /// The job it named, if that could be read. Where the signature does not hold, anybody may have written it.
+    /// The job it named, if that could be read and the signature holds: else anybody may have written it, and a forged
+    /// order must not end a real job.
     pub(crate) job_id: Option<JobId>,
 }
 
 /// Reads an order and decides whether it is obeyed. Whether its job was seen before is not decided here.
 pub(crate) fn judge(signed: &SignedOrder, standing: &Standing<'_>) -> Result<Order, OrderRefusal> {
+    if !keys::holds(standing.job_key, &agent_wire::order_text(&signed.payload), &signed.signature) {
+        let reason = "It is not signed with the key that was given at registration.".to_owned();
+        return Err(OrderRefusal { reason, job_id: None });
+    }
     let order = agent_wire::read::<Order>(&signed.payload);
     let job_id = order.as_ref().ok().map(|order| match &order.body {
         OrderBody::Run(job) => job.job_id.clone(),
         OrderBody::Cancel { job_id } => job_id.clone(),
     });
     let refused = |reason: String| Err(OrderRefusal { reason, job_id: job_id.clone() });
-    if !keys::holds(standing.job_key, &agent_wire::order_text(&signed.payload), &signed.signature) {
-        return refused("It is not signed with the key that was given at registration.".to_owned());
-    }
     let order = match order {
         Ok(order) => order,
         Err(e) => return refused(format!("It is signed but cannot be understood: {e}.")),
@@ -172,6 +174,7 @@ mod tests {
         for signed in [changed, foreign, unsigned] {
             let refusal = judge(&signed, &server.standing()).unwrap_err();
             assert!(refusal.reason.contains("not signed"), "{refusal:?}");
+            assert_eq!(refusal.job_id, None, "a forged order must not end a real job");
         }
         let nonsense = server.sign("{\"node_id\":\"mi-\"}".to_owned());
         assert!(judge(&nonsense, &server.standing()).unwrap_err().reason.contains("cannot be understood"));

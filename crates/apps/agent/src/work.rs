@@ -12,7 +12,7 @@ use crate::status::{self, AgentStatus, Connectedness};
 use crate::{AgentError, AgentOptions, ServerAddress, connection, patching_host};
 use agent_wire::{HostFacts, Job, JobReport, OrderBody, SignedOrder, ToServerBody};
 use execution::{JobContext, Journal, JournalBounds, Known, Spool, SpoolBounds};
-use identifiers::{JobId, Timestamp};
+use identifiers::{JobId, RequestId, Timestamp};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -144,13 +144,13 @@ impl Work {
             return;
         }
         match order.body {
-            OrderBody::Run(job) => self.order_to_run(signed, job, order.expires_at),
+            OrderBody::Run(job) => self.order_to_run(signed, job, &order.request_id, order.expires_at),
             OrderBody::Cancel { job_id } => self.order_to_cancel(&job_id, order.expires_at),
         }
         self.stirred.notify_one();
     }
 
-    fn order_to_run(&mut self, signed: &SignedOrder, job: Job, expires_at: Timestamp) {
+    fn order_to_run(&mut self, signed: &SignedOrder, job: Job, request_id: &RequestId, expires_at: Timestamp) {
         let job_id = job.job_id.clone();
         match self.journal.find(&job_id) {
             Some(Known::Folder(folder)) => {
@@ -171,7 +171,8 @@ impl Work {
             }
             None => match self.journal.accept(signed, &job, &self.job_context(), execution::now()) {
                 Ok(folder) => {
-                    self.log.line(format_args!("job {job_id} accepted: {}", job.document_name));
+                    let document = &job.document_name;
+                    self.log.line(format_args!("job {job_id} accepted: {document}, by request {request_id}"));
                     self.tell(ToServerBody::JobAccepted { job_id });
                     self.add_job(folder, &job, expires_at);
                 }

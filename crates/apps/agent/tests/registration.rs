@@ -100,6 +100,20 @@ fn a_changed_answer_is_found_out_and_the_next_try_works() {
 }
 
 #[test]
+fn a_changed_welcome_is_found_out_and_its_clock_is_not_believed() {
+    let server = Server::new();
+    server.behave(|behaviour| behaviour.tampers_welcome = true);
+    let listening = Listening::start(&server, 0);
+    let host = Host::new();
+    host.register(&server, &listening);
+    let _agent = host.start();
+    until("the agent has found it out", || host.log().contains("its welcome is not signed by the server"));
+    assert!(!host.log().contains("clock"), "{}", host.log());
+    server.behave(|behaviour| behaviour.tampers_welcome = false);
+    until("the agent is connected", || host.log().contains("waiting for orders"));
+}
+
+#[test]
 fn a_wrong_secret_is_refused_by_the_server() {
     let server = Server::new();
     let listening = Listening::start(&server, 0);

@@ -8,7 +8,8 @@ use agent_wire::{
 };
 use axum::{
     extract::{ConnectInfo, State, WebSocketUpgrade, ws::Message, ws::WebSocket},
-    response::Response,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use control::agents::{AgentSession, Greeting};
 use serde::{Serialize, de::DeserializeOwned};
@@ -18,12 +19,20 @@ use crate::Shared;
 /// How long an agent may take for each frame of the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The largest frame of the handshake, in bytes.
+const HANDSHAKE_BYTES_MAX: usize = 64 << 10;
+
 /// `GET /agent/v1`: becomes a WebSocket. The small buffers keep an idle agent at a few KiB.
 pub(crate) async fn upgrade(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    // Agents are no web pages; a page that a browser shows must not open connections here.
+    if headers.contains_key(header::ORIGIN) {
+        return (StatusCode::FORBIDDEN, "agents send no Origin header\n").into_response();
+    }
     upgrade
         .read_buffer_size(4 << 10)
         .write_buffer_size(0)
@@ -92,7 +101,7 @@ async fn run(shared: &Shared, socket: &mut WebSocket, mut session: AgentSession)
                 // A newer connection of the same node has taken over, or the server ends.
                 None => break,
             },
-            incoming = tokio::time::timeout_at(heard_at + silence_max, receive::<ToServer>(socket)) => match incoming {
+            incoming = tokio::time::timeout_at(heard_at + silence_max, receive::<ToServer>(socket, true)) => match incoming {
                 Ok(Ok(message)) => {
                     heard_at = tokio::time::Instant::now();
                     for answer in shared.server.agent_message(&session, message).await {
@@ -114,13 +123,18 @@ fn unexpected(message: &str) -> End {
 }
 
 async fn receive_in_time<T: DeserializeOwned>(socket: &mut WebSocket) -> Result<T, End> {
-    tokio::time::timeout(HANDSHAKE_TIMEOUT, receive(socket)).await.map_err(|_| End::Gone)?
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, receive(socket, false)).await.map_err(|_| End::Gone)?
 }
 
-async fn receive<T: DeserializeOwned>(socket: &mut WebSocket) -> Result<T, End> {
+/// The next message. Until the peer is known, its frames are small and not compressed: a stranger must not cost much.
+async fn receive<T: DeserializeOwned>(socket: &mut WebSocket, known: bool) -> Result<T, End> {
     loop {
         return match socket.recv().await {
+            Some(Ok(Message::Text(text))) if !known && text.len() > HANDSHAKE_BYTES_MAX => {
+                Err(unexpected("the frame is too large for a handshake"))
+            }
             Some(Ok(Message::Text(text))) => agent_wire::read(&text).map_err(|_| unexpected("not understood")),
+            Some(Ok(Message::Binary(_))) if !known => Err(unexpected("a handshake has text frames only")),
             Some(Ok(Message::Binary(bytes))) => {
                 let plain = zstd::bulk::decompress(&bytes, FRAME_BYTES_MAX).map_err(|_| unexpected("not zstd"))?;
                 serde_json::from_slice(&plain).map_err(|_| unexpected("not understood"))

@@ -1,6 +1,6 @@
 //! AWS requests: bounds, signature, route, answer. awsJson1.1 by its target header, Query by its form.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use access::Principal;
 use aws_wire::{
@@ -22,6 +22,9 @@ use crate::Shared;
 /// The largest request body that is read. SSM's own largest input is a document of 64 KiB; parameters add to it.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// How long a caller may take to send the body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// `POST /`.
@@ -33,7 +36,8 @@ pub(crate) async fn answer(
     let request_id = shared.server.request_id();
     let (parts, body) = request.into_parts();
     let protocol = protocol_of(&parts.headers);
-    let result = match to_bytes(body, BODY_BYTES_MAX).await {
+    let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX));
+    let result = match read.await.unwrap_or_else(|late| Err(axum::Error::new(late))) {
         Ok(body) => dispatch(&shared, peer, &request_id, protocol, &parts, &body).await,
         Err(_) => Err(AwsError::new("RequestEntityTooLargeException", "The request body is too large.", 413)),
     };
@@ -119,6 +123,10 @@ async fn authenticate(
         None => None,
     };
     let verified = claim.verify(key.as_ref().map(|key| &key.secret), shared.server.now()).map_err(refuse)?;
+    // Signed while this server was not there: whoever had the port then may have kept it.
+    if verified.signed_at.as_seconds() < shared.server.started_at().as_seconds() {
+        return Err(refuse(sigv4::SignatureError::Expired { signed_at: verified.signed_at, now: shared.server.now() }));
+    }
     let Some(key) = key else { return Err(refuse(sigv4::SignatureError::UnknownKey)) };
     Ok((verified, key.principal, key.account))
 }

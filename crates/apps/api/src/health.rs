@@ -13,6 +13,18 @@ pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
+/// `/readyz`: the process answers and its database can be used.
+pub(crate) async fn ready(State(shared): State<Shared>) -> Response {
+    match shared.server.store.check().await {
+        Ok(_) => "ready\n".into_response(),
+        Err(error) => {
+            tracing::error!("not ready: {error}");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used; the server's log says why\n")
+                .into_response()
+        }
+    }
+}
+
 /// `/metrics`: Prometheus text, to loopback or with the token.
 pub(crate) async fn metrics(
     State(shared): State<Shared>,

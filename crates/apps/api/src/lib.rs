@@ -49,6 +49,7 @@ pub async fn serve(
         .route("/", post(aws::answer).get(aws::front_door))
         .route("/console/", get(|| async { Redirect::permanent("/console") }))
         .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route(agent_wire::AGENT_PATH, get(agents::upgrade))
         .fallback(aws::not_found)

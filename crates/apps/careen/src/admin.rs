@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -66,7 +67,11 @@ fn socket_path(data: &Path) -> PathBuf {
 
 /// The address of the console with a token that signs in.
 pub(crate) fn sign_in_url(configuration: &Configuration, token: &str) -> String {
-    format!("http://{}/console/sign-in?token={token}", configuration.listen)
+    let mut listen = configuration.listen;
+    if listen.ip().is_unspecified() {
+        listen.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    format!("http://{listen}/console/sign-in?token={token}")
 }
 
 /// Asks the server of a data folder and prints what it answers.

@@ -91,6 +91,11 @@ pub(crate) async fn answer(
         account: question.account.unwrap_or_else(|| home.account.clone()),
         region: question.region.unwrap_or_else(|| home.region.clone()),
     };
+    let action = access::Action::new("careen:ListAudit");
+    let log = access::Resource::new(&scope.ssm_arn("audit"));
+    if let access::Decision::Deny(reason) = access::authorise(&access::Principal::System, &action, &[log], &scope) {
+        anyhow::bail!("{reason}");
+    }
     let mut query = AuditQuery {
         from: question.since,
         until: question.until,

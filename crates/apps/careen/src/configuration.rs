@@ -83,6 +83,18 @@ impl Configuration {
         }
         let account = options.account.clone().or(file.account).unwrap_or_else(|| "000000000000".to_owned());
         let region = options.region.clone().or(file.region).unwrap_or_else(|| "us-east-1".to_owned());
+        if let Some(given) = options.database.as_deref()
+            && std::env::args().any(|argument| argument.contains(given))
+            && given.split_once("://").is_some_and(|(_, rest)| {
+                rest.split('@').next().is_some_and(|user| user.contains(':') && rest.contains('@'))
+            })
+        {
+            bail!(
+                "the password in --database can be read by everybody on this machine; give the address in CAREEN_DATABASE or \
+                 in {}, or the password in ~/.pgpass",
+                path.display()
+            );
+        }
         let database = options.database.clone().or(file.database);
         let token_file = options.metrics_token_file.clone().or(file.metrics_token_file);
         Ok(Self {

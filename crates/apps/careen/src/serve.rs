@@ -1,6 +1,11 @@
 //! Putting a server together and taking it apart again.
 
-use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use control::{Clock, Server, Settings, SystemClock};
@@ -88,6 +93,7 @@ impl Running {
         let replica = identity::sha256_hex(&identity::random_bytes::<16>()?).chars().take(16).collect();
         let settings = Settings { home: configuration.home.clone(), replica };
         let server = Server::new(store, keys, settings, Arc::new(clock), Box::new(SystemIds));
+        server.sign_everybody_out().await?;
         let (stop, stopped) = watch::channel(false);
         let options = api::ListenOptions {
             metrics_token: configuration.metrics_token.clone(),
@@ -148,5 +154,13 @@ fn make_private_folder(folder: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .with_context(|| format!("{} cannot be made", folder.display()))
+        .with_context(|| format!("{} cannot be made", folder.display()))?;
+    // Whoever may write here could give this server other keys, nodes and orders.
+    let found = std::fs::metadata(folder)?;
+    anyhow::ensure!(
+        found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0,
+        "{} belongs to somebody else or may be written by others; use a folder of your own, mode 0700",
+        folder.display()
+    );
+    Ok(())
 }

@@ -14,7 +14,7 @@ use clap::Args;
 use commands::InvocationState;
 use control::{Context, Server, perform};
 use identifiers::{ActivationId, CommandId, NodeId};
-use patching::{PatchRow, PatchState, Reason};
+use patching::{PatchRow, PatchState, PlanNote, Reason};
 use store::PatchQuery;
 
 use crate::{
@@ -123,13 +123,14 @@ fn start_agent(data: PathBuf, reboot_command: Option<&str>) -> RunningAgent {
     RunningAgent { shutdown, ended }
 }
 
-/// Registers this machine, unless it is registered already with this very server.
+/// Registers this machine, unless it is registered already with this very server at this address.
 async fn enrol(running: &Running, data: &Path) -> Result<NodeId> {
     let context = running.server.context(running.configuration.home.clone(), Principal::System, String::new());
     if let Ok(identity) = agent::Identity::load(data) {
         let known = running.server.store.node_get(&context.scope, &identity.node_id).await?;
         let ours = identity.identity_key.0 == running.server.keys.identity.public_key();
-        if ours && known.row.is_some_and(|row| row.state == nodes::NodeState::Registered) {
+        let here = identity.server == server_address(running)?.to_string();
+        if ours && here && known.row.is_some_and(|row| row.state == nodes::NodeState::Registered) {
             return Ok(identity.node_id);
         }
     }
@@ -234,6 +235,10 @@ async fn summary(running: &Running, context: &Context, node: &NodeId, scan: &Sca
         None => say("Nothing is known about this machine's patches yet."),
         Some(report) => {
             let summary = report.summary;
+            // What was wrong with the lists belongs before any count.
+            for note in summary.notes.iter().filter(|note| matches!(note, PlanNote::HostWarning { .. })) {
+                say(&format!("Warning: {note}"));
+            }
             say(&headline(&missing));
             say(&format!(
                 "{} packages are installed: {} approved by the baseline, {} others; {} wait for a reboot. As of {}.",

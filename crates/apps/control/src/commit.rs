@@ -6,7 +6,7 @@ use store::{ApplyError, Write};
 use crate::{Context, Error};
 
 /// How often a decision is made anew because what it read had changed meanwhile.
-const ATTEMPTS_MAX: usize = 5;
+pub(crate) const ATTEMPTS_MAX: usize = 5;
 
 /// Loads, decides and applies, up to five times. `decide` loads a snapshot and gives the changes with the answer.
 pub(crate) async fn commit<T, F, D>(context: &Context, decide: F) -> Result<T, Error>
@@ -21,9 +21,10 @@ where
         }
         match context.server.store.apply(&context.scope, changes).await {
             Ok(_) => return Ok(answer),
-            Err(ApplyError::Conflict { .. }) => {}
+            // A natural key that is taken (a client token) is what another request did meanwhile, just as a conflict is.
+            Err(ApplyError::Conflict { .. } | ApplyError::Duplicate { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Error::internal("five attempts met other changes each time"))
+    Err(Error::contended())
 }

@@ -36,6 +36,11 @@ impl Error {
         }
     }
 
+    /// Every attempt met changes by others; the same request may succeed later, and AWS's clients try it again by themselves.
+    pub fn contended() -> Self {
+        Self::new("ThrottlingException", "Others change the same resource at this moment. Try again.")
+    }
+
     /// An input whose feature does not exist yet, given at something else than its default.
     pub fn not_yet(member: &str) -> Self {
         Self::validation(format!("{member} is not supported by this version of Careen; leave it out."))

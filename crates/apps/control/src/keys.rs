@@ -13,8 +13,8 @@ pub struct Keys {
     pub secrets: Sealer,
     /// Seals page tokens.
     pub pages: Sealer,
-    /// Makes the tokens of forms.
-    pub forms: Sealer,
+    /// Seals the secrets of activations.
+    pub activations: Sealer,
     /// The incarnation of the database: one more after each restore, so that no old order runs again.
     pub incarnation: u64,
 }
@@ -26,7 +26,7 @@ impl Keys {
             job,
             secrets: master.sealer("access-key"),
             pages: master.sealer("page-token"),
-            forms: master.sealer("form-token"),
+            activations: master.sealer("activation"),
             incarnation,
         }
     }

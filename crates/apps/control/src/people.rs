@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use access::Principal;
 use changes::{AuditRecord, Changes};
-use identifiers::Scope;
+use identifiers::{Scope, Timestamp};
 use store::{ApplyError, RecordWrite, SessionRow, SignInLinkRow, TokenDigest, Write};
 
 use crate::{
@@ -108,6 +108,18 @@ impl Server {
         changes.writes.push(Write::from(RecordWrite::SessionDelete(digest(token))));
         changes.audit.push(self.people_audit(&session.scope, session.principal, source_address, "careen:SignOut"));
         self.store.apply(&session.scope, changes).await?;
+        Ok(())
+    }
+
+    /// Ends every session and forgets every link: whoever had this server's port while it was not there may have seen
+    /// their tokens.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn sign_everybody_out(&self) -> Result<(), Error> {
+        let mut changes: Changes<Write> = Changes::new();
+        changes.writes.push(Write::from(RecordWrite::SessionsExpire { now: Timestamp::from_micros(i64::MAX) }));
+        self.store.apply(&self.settings.home, changes).await?;
         Ok(())
     }
 

@@ -16,6 +16,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// Between two looks at what has expired.
 const SWEEP_TURNS: u64 = 60;
 
+/// How long a client token is remembered, in seconds.
+const TOKEN_SECONDS: i64 = 24 * 60 * 60;
+
 /// What an activation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Activation {
@@ -25,6 +28,8 @@ pub struct Activation {
     pub orders: usize,
     /// How many heartbeats were written.
     pub pings: usize,
+    /// In how many scopes something failed; the log says what.
+    pub failures: usize,
 }
 
 /// Runs the reconcilers until `stopped`.
@@ -55,10 +60,19 @@ pub async fn run(server: Arc<Server>, stopped: impl Future<Output = ()>) {
 pub async fn activate(server: &Arc<Server>, sweep: bool) -> Result<Activation, Error> {
     let mut done = Activation { pings: write_pings(server).await?, ..Activation::default() };
     for scope in server.store.scope_list().await? {
-        dispatch(server, &scope, &mut done).await?;
+        if sweep {
+            server.end_commands_of_departed(&scope).await?;
+            forget_tokens(server, &scope).await?;
+        }
+        // What fails in one scope must not hold up the others.
+        if let Err(error) = dispatch(server, &scope, &mut done).await {
+            done.failures += 1;
+            let detail = error.detail.as_deref().unwrap_or(&error.message);
+            tracing::error!(account = %scope.account, region = %scope.region, "commands were not moved on: {detail}");
+        }
     }
     if sweep {
-        forget_expired(server).await?;
+        forget_sessions(server).await?;
     }
     Ok(done)
 }
@@ -105,9 +119,18 @@ async fn dispatch(server: &Arc<Server>, scope: &Scope, done: &mut Activation) ->
     Ok(())
 }
 
-async fn forget_expired(server: &Arc<Server>) -> Result<(), Error> {
+async fn forget_sessions(server: &Arc<Server>) -> Result<(), Error> {
     let mut changes: Changes<Write> = Changes::new();
     changes.writes.push(Write::from(RecordWrite::SessionsExpire { now: server.now() }));
     server.store.apply(&server.settings.home, changes).await?;
+    Ok(())
+}
+
+/// Client tokens are remembered for a day; AWS says nothing of how long, botocore's retries take minutes.
+async fn forget_tokens(server: &Arc<Server>, scope: &Scope) -> Result<(), Error> {
+    let before = server.now().plus_seconds(-TOKEN_SECONDS);
+    let mut changes: Changes<Write> = Changes::new();
+    changes.writes.push(Write::from(RecordWrite::IdempotencyExpire { before }));
+    server.store.apply(scope, changes).await?;
     Ok(())
 }

@@ -18,6 +18,7 @@ pub struct Server {
     /// What is counted.
     pub metrics: Metrics,
     pub(crate) clock: Arc<dyn Clock>,
+    started_at: identifiers::Timestamp,
     pub(crate) ids: Mutex<Box<dyn IdSource>>,
     pub(crate) sessions: Sessions,
     pub(crate) pings: Pings,
@@ -34,6 +35,7 @@ impl Server {
         ids: Box<dyn IdSource>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            started_at: clock.now(),
             store,
             keys,
             settings,
@@ -50,6 +52,12 @@ impl Server {
     #[must_use]
     pub fn now(&self) -> identifiers::Timestamp {
         self.clock.now()
+    }
+
+    /// When this process began.
+    #[must_use]
+    pub fn started_at(&self) -> identifiers::Timestamp {
+        self.started_at
     }
 
     /// Lends out the source of ids.

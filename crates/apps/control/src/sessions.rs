@@ -71,9 +71,16 @@ impl Sessions {
         sent
     }
 
-    /// Whether the node is connected to this process.
+    /// Whether this connection is the node's newest, and was not ended from this side.
+    pub(crate) fn is_current(&self, node: &NodeId, epoch: i64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(node).is_some_and(|line| line.epoch == epoch)
+    }
+
+    /// Whether the node is connected to this process. A connection that broke before its welcome was out has nobody who
+    /// says that it has gone; its receiver has.
     pub(crate) fn is_connected(&self, node: &NodeId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(node)
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.get(node).is_some_and(|line| !line.sender.is_closed())
     }
 
     /// The newest epoch among the connections of a node.
@@ -83,7 +90,8 @@ impl Sessions {
 
     /// How many agents are connected.
     pub(crate) fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.values().filter(|line| !line.sender.is_closed()).count()
     }
 
     /// Ends all connections: the server stops.

@@ -2,10 +2,10 @@
 
 use access::Principal;
 use aws_wire::Sensitive;
-use changes::Changes;
+use changes::{Aggregate, AuditRecord, Changes, Revision};
 use identifiers::{AccessKeyId, AccountId, Scope, Timestamp};
 use identity::{MasterKey, Secret, SigningKey};
-use store::{AccessKeyRow, AccessKeyStatus, RecordWrite, ServerKeyRow, Store, Write};
+use store::{AccessKeyRow, AccessKeyStatus, ApplyError, RecordWrite, ServerKeyRow, Store, Write};
 use thiserror::Error;
 
 use crate::{Error, Keys, Server};
@@ -34,7 +34,7 @@ pub enum SetupError {
     AccessKeyTaken(AccessKeyId),
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] store::ApplyError),
+    Store(#[from] ApplyError),
     /// The store failed.
     #[error(transparent)]
     Read(#[from] store::ReadError),
@@ -68,10 +68,12 @@ pub async fn set_up(
     now: Timestamp,
 ) -> Result<(Keys, FirstKey), SetupError> {
     let fingerprint = master.fingerprint();
-    match store.meta_get(FINGERPRINT).await? {
-        Some(known) if known == fingerprint => {}
-        Some(_) => return Err(SetupError::OtherKey),
-        None => put(store, home, vec![meta(FINGERPRINT, &fingerprint), meta(INCARNATION, "1")]).await?,
+    if store.meta_get(FINGERPRINT).await?.is_none() {
+        let first = vec![meta(FINGERPRINT, &fingerprint), meta(INCARNATION, "1")];
+        put_first(store, home, now, "fingerprint", first).await?;
+    }
+    if store.meta_get(FINGERPRINT).await?.as_ref() != Some(&fingerprint) {
+        return Err(SetupError::OtherKey);
     }
     let incarnation = store.meta_get(INCARNATION).await?.and_then(|text| text.parse().ok()).unwrap_or(1);
     let identity = signing_key(store, master, home, "identity", now).await?;
@@ -88,11 +90,49 @@ fn meta(name: &str, value: &str) -> RecordWrite {
     RecordWrite::MetaPut { name: name.to_owned(), value: value.to_owned() }
 }
 
-async fn put(store: &Store, home: &Scope, writes: Vec<RecordWrite>) -> Result<(), SetupError> {
+async fn put(store: &Store, home: &Scope, now: Timestamp, writes: Vec<RecordWrite>) -> Result<(), SetupError> {
     let mut changes: Changes<Write> = Changes::new();
+    changes.audit.extend(writes.iter().filter_map(|write| key_audit(write, now)));
     changes.writes.extend(writes.into_iter().map(Write::from));
-    store.apply(home, changes).await?;
+    if !changes.is_empty() {
+        store.apply(home, changes).await?;
+    }
     Ok(())
+}
+
+/// The audit record of an access key that the server itself makes, takes in or retires at its start.
+fn key_audit(write: &RecordWrite, now: Timestamp) -> Option<AuditRecord> {
+    let RecordWrite::AccessKeyPut(row) = write else { return None };
+    Some(AuditRecord {
+        at: now,
+        request_id: String::new(),
+        principal: Principal::System.to_string(),
+        source_address: String::new(),
+        action: "careen:PutAccessKey".to_owned(),
+        resource: format!("key/{}", row.access_key_id),
+        outcome: "done".to_owned(),
+        before: serde_json::Value::Null,
+        after: serde_json::json!({"principal": row.principal, "active": row.status == AccessKeyStatus::Active}),
+    })
+}
+
+/// Puts what is made once. Where another server that starts at the same moment was quicker, nothing is put: what it made
+/// is there now.
+async fn put_first(
+    store: &Store,
+    home: &Scope,
+    now: Timestamp,
+    what: &str,
+    writes: Vec<RecordWrite>,
+) -> Result<(), SetupError> {
+    let mut changes: Changes<Write> = Changes::new();
+    changes.update(Aggregate::new("setup", what), Revision::default());
+    changes.audit.extend(writes.iter().filter_map(|write| key_audit(write, now)));
+    changes.writes.extend(writes.into_iter().map(Write::from));
+    match store.apply(home, changes).await {
+        Ok(_) | Err(ApplyError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn signing_key(
@@ -103,32 +143,31 @@ async fn signing_key(
     now: Timestamp,
 ) -> Result<SigningKey, SetupError> {
     let sealer = master.sealer("server-key");
-    if let Some(row) = store.server_key_get(name).await? {
-        let seed = sealer.open(&row.secret_sealed, name).map_err(|_| SetupError::BrokenKey(name))?;
-        let seed: [u8; 32] = seed.try_into().map_err(|_| SetupError::BrokenKey(name))?;
-        return Ok(SigningKey::from_seed(seed)?);
+    if store.server_key_get(name).await?.is_none() {
+        let key = SigningKey::generate()?;
+        let row = ServerKeyRow {
+            name: name.to_owned(),
+            public_key: key.public_key().to_vec(),
+            secret_sealed: sealer.seal(key.seed(), name)?,
+            created_at: now,
+        };
+        put_first(store, home, now, name, vec![RecordWrite::ServerKeyPut(row)]).await?;
     }
-    let key = SigningKey::generate()?;
-    let row = ServerKeyRow {
-        name: name.to_owned(),
-        public_key: key.public_key().to_vec(),
-        secret_sealed: sealer.seal(key.seed(), name)?,
-        created_at: now,
-    };
-    put(store, home, vec![RecordWrite::ServerKeyPut(row)]).await?;
-    Ok(key)
+    let row = store.server_key_get(name).await?.ok_or(SetupError::BrokenKey(name))?;
+    let seed = sealer.open(&row.secret_sealed, name).map_err(|_| SetupError::BrokenKey(name))?;
+    let seed: [u8; 32] = seed.try_into().map_err(|_| SetupError::BrokenKey(name))?;
+    Ok(SigningKey::from_seed(seed)?)
 }
 
-async fn key_put(store: &Store, keys: &Keys, home: &Scope, key: &FirstKey, now: Timestamp) -> Result<(), SetupError> {
-    let row = AccessKeyRow {
+fn key_row(keys: &Keys, home: &Scope, key: &FirstKey, now: Timestamp) -> Result<AccessKeyRow, SetupError> {
+    Ok(AccessKeyRow {
         access_key_id: key.access_key_id.clone(),
         account: home.account.clone(),
         principal: ROOT.to_owned(),
         secret_sealed: keys.secrets.seal(key.secret.reveal().as_bytes(), key.access_key_id.as_str())?,
         status: AccessKeyStatus::Active,
         created_at: now,
-    };
-    put(store, home, vec![RecordWrite::AccessKeyPut(row)]).await
+    })
 }
 
 /// The key from outside counts: it is stored if it is new or its secret has changed.
@@ -145,23 +184,40 @@ async fn given_key(
     match store.access_key_get(&key.access_key_id).await? {
         Some(row) if row.account != home.account => return Err(SetupError::AccessKeyTaken(key.access_key_id)),
         Some(row) if opened(keys, &row).as_ref() == Some(&key.secret) => {}
-        _ => key_put(store, keys, home, &key, now).await?,
+        _ => put(store, home, now, vec![RecordWrite::AccessKeyPut(key_row(keys, home, &key, now)?)]).await?,
     }
+    // It takes the place of the administrator's other keys: what is rotated out must not go on working.
+    let others = store.access_key_list(&home.account).await?.into_iter().filter(|row| {
+        row.principal == ROOT && row.status == AccessKeyStatus::Active && row.access_key_id != key.access_key_id
+    });
+    let retired =
+        others.map(|row| RecordWrite::AccessKeyPut(AccessKeyRow { status: AccessKeyStatus::Inactive, ..row }));
+    put(store, home, now, retired.collect()).await?;
     Ok(key)
 }
 
 /// The key that an earlier start made, or a new one.
 async fn own_key(store: &Store, keys: &Keys, home: &Scope, now: Timestamp) -> Result<FirstKey, SetupError> {
-    let rows = store.access_key_list(&home.account).await?;
-    let usable = rows.iter().filter(|row| row.principal == ROOT && row.status == AccessKeyStatus::Active);
-    for row in usable {
-        if let Some(secret) = opened(keys, row) {
-            return Ok(FirstKey { access_key_id: row.access_key_id.clone(), secret });
-        }
+    if let Some(key) = usable_key(store, keys, home).await? {
+        return Ok(key);
     }
     let key = FirstKey { access_key_id: fresh_id()?, secret: fresh_secret()? };
-    key_put(store, keys, home, &key, now).await?;
+    let row = RecordWrite::AccessKeyPut(key_row(keys, home, &key, now)?);
+    put_first(store, home, now, "access-key", vec![row]).await?;
+    if let Some(made) = usable_key(store, keys, home).await? {
+        return Ok(made);
+    }
+    // The one of an earlier start was deleted or made inactive since.
+    put(store, home, now, vec![RecordWrite::AccessKeyPut(key_row(keys, home, &key, now)?)]).await?;
     Ok(key)
+}
+
+async fn usable_key(store: &Store, keys: &Keys, home: &Scope) -> Result<Option<FirstKey>, SetupError> {
+    let rows = store.access_key_list(&home.account).await?;
+    let usable = rows.iter().filter(|row| row.principal == ROOT && row.status == AccessKeyStatus::Active);
+    let opened =
+        |row: &AccessKeyRow| Some(FirstKey { secret: opened(keys, row)?, access_key_id: row.access_key_id.clone() });
+    Ok(usable.filter_map(opened).next())
 }
 
 fn opened(keys: &Keys, row: &AccessKeyRow) -> Option<Secret> {

@@ -126,6 +126,8 @@ impl OpenState {
             }),
             (E::CancelConfirmed, _) => end(EndState::Cancelled),
             (E::AgentRefused(_), Self::Running) => None,
+            // The cancel was there before the job: the node refuses the job, which is what was wanted.
+            (E::AgentRefused(_), Self::Cancelling) => end(EndState::Cancelled),
             (E::AgentRefused(refusal), _) => end(match refusal {
                 AgentRefusal::Policy => EndState::AccessDenied,
                 AgentRefusal::Platform => EndState::InvalidPlatform,

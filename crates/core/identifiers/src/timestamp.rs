@@ -5,8 +5,21 @@ use thiserror::Error;
 ///
 /// It is never read from a clock here; the edges pass `now` in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "i64", into = "i64")]
 pub struct Timestamp(i64);
+
+impl From<i64> for Timestamp {
+    /// As [`Timestamp::from_micros`]: what is read from a wire stays within what can be written.
+    fn from(micros: i64) -> Self {
+        Self::from_micros(micros)
+    }
+}
+
+impl From<Timestamp> for i64 {
+    fn from(at: Timestamp) -> Self {
+        at.0
+    }
+}
 
 /// A text that is not an instant, or an instant outside the years that can be written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

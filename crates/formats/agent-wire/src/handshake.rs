@@ -155,6 +155,8 @@ pub enum FromServerHandshake {
         now: Timestamp,
         /// The digest of the inventory the server has of this node, if any.
         inventory_digest: Option<String>,
+        /// The server's signature of [`welcome_text`].
+        signature: Bytes64,
     },
     /// The conversation ends.
     Refused(Refusal),
@@ -208,4 +210,23 @@ pub fn connect_text(
     identity_key: &Bytes32,
 ) -> String {
     format!("careen connect 1\n{node_id}\n{agent_nonce}\n{server_nonce}\n{epoch}\n{identity_key}\n")
+}
+
+/// What the server signs when a node is welcome, so that nobody on the way can set the agent's clock or its heartbeat.
+///
+/// Without an inventory the last line is missing, so that none differs from an empty digest.
+#[must_use]
+pub fn welcome_text(
+    agent_nonce: &Bytes32,
+    server_nonce: &Bytes32,
+    node_id: &NodeId,
+    epoch: i64,
+    heartbeat_seconds: u32,
+    now: Timestamp,
+    inventory_digest: Option<&str>,
+) -> String {
+    // In microseconds, as it travels.
+    let now = now.as_micros();
+    let digest = inventory_digest.map(|digest| format!("{digest}\n")).unwrap_or_default();
+    format!("careen welcome 1\n{agent_nonce}\n{server_nonce}\n{node_id}\n{epoch}\n{heartbeat_seconds}\n{now}\n{digest}")
 }

@@ -13,7 +13,7 @@
 //!   Register{node key, facts, proof}         ->                        (first time)
 //!                                            <-  Registered{node id, job key, signature}
 //!   Prove{signature, facts}                  ->                        (every other time)
-//!                                            <-  Welcome{epoch, heartbeat}
+//!                                            <-  Welcome{epoch, heartbeat, clock, signature}
 //!   Message{id, ...}                         ->
 //!                                            <-  Acknowledged{id} | InventoryWanted | Order{signed} ...
 //! ```
@@ -33,7 +33,7 @@ pub use activation_code::{ActivationCode, ActivationCodeError};
 pub use bytes::{Bytes32, Bytes64, BytesError};
 pub use handshake::{
     FromServerHandshake, Hello, HostFacts, Purpose, Refusal, RefusalCode, ToServerHandshake, challenge_text,
-    connect_text, register_proof_text, registered_text,
+    connect_text, register_proof_text, registered_text, welcome_text,
 };
 pub use order::{Job, Order, OrderBody, PatchStep, SignedOrder, Step, StepAction, order_text};
 pub use report::{InventoryReport, JobReport, OfferedVersion, PatchRunReport, StepReport, StepStatus};

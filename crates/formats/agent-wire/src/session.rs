@@ -56,7 +56,7 @@ pub enum ToServerBody {
     OrderRefused {
         /// What was wrong, as a sentence.
         reason: String,
-        /// The job it named, if that much could be read.
+        /// The job it named, if its signature holds and that much could be read.
         job_id: Option<JobId>,
     },
     /// A kind of a newer agent.

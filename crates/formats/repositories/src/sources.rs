@@ -11,8 +11,11 @@ use std::collections::{HashMap, HashSet};
 
 /// The largest file of sources that is read, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
-/// The most lists that sources may name: a stanza multiplies its URIs, suites, components and architectures.
-const INDEX_FILES_MAX: usize = 10_000;
+/// The most that sources may name, repositories and lists, each counted as often as it is named: a stanza multiplies its
+/// URIs, suites, components and architectures.
+const NAMED_MAX: usize = 10_000;
+/// The longest URI, suite and component together, in bytes: no file system could hold the name of such a list.
+const ENTRY_BYTES_MAX: usize = 2048;
 /// `Acquire::URIEncode` as apt is delivered.
 const URI_ENCODE: &str = "+~ ";
 
@@ -58,6 +61,8 @@ pub struct Sources {
     repository_positions: HashMap<String, usize>,
     /// The names of all lists: one that is named twice is read once.
     file_name_stems: HashSet<String>,
+    /// How much has been named, repetitions included.
+    named: usize,
 }
 
 impl Sources {
@@ -86,21 +91,25 @@ impl Sources {
     ///
     /// # Errors
     /// Says what apt would not accept, or that there are too many lists.
-    fn add(&mut self, entry: &Entry, configuration: &Configuration) -> Result<(), String> {
-        let uri_text = substitute_architecture(&entry.uri, configuration);
-        let uri = Uri::parse(&uri_text).ok_or_else(|| format!("{} is not an URI", excerpt(&entry.uri)))?;
+    fn add(&mut self, entry: &Entry<'_>, configuration: &Configuration) -> Result<(), String> {
+        self.count()?;
+        if entry.uri.len() + entry.suite.len() + entry.component.len() > ENTRY_BYTES_MAX {
+            return Err(format!("a source's URI, suite and component are longer than {ENTRY_BYTES_MAX} bytes"));
+        }
+        let uri_text = substitute_architecture(entry.uri, configuration);
+        let uri = Uri::parse(&uri_text).ok_or_else(|| format!("{} is not an URI", excerpt(entry.uri)))?;
         let mut base = uri.to_string();
         if !base.ends_with('/') {
             base.push('/');
         }
-        let suite = &entry.suite;
+        let suite = entry.suite;
         let flat = suite.ends_with('/');
         if flat != entry.component.is_empty() {
             let reason = if flat { "names a component although its suite ends in /" } else { "names no component" };
             return Err(format!("the source {} {} {reason}", excerpt(&base), excerpt(suite)));
         }
         let encoded = configuration.uri_encode.as_deref().unwrap_or(URI_ENCODE);
-        let folder = match (suite.as_str(), flat) {
+        let folder = match (suite, flat) {
             ("/", _) => base.clone(),
             (_, true) => format!("{base}{}", percent_encode(suite, encoded)),
             (_, false) => format!("{base}dists/{}/", percent_encode(suite, encoded)),
@@ -112,7 +121,7 @@ impl Sources {
         if let Some(known) = self.repositories.get_mut(repository) {
             known.trusted |= entry.options.trusted;
         } else {
-            let (site, suite) = (uri.host, suite.clone());
+            let (site, suite) = (uri.host, suite.to_owned());
             let trusted = entry.options.trusted;
             self.repositories.push(Repository { uri: base, site, suite, release_file_names, trusted });
         }
@@ -120,10 +129,22 @@ impl Sources {
             return self.add_index_file(repository, "", "", format!("{stem}Packages"), false);
         }
         for (architecture, implied) in entry.options.architectures(configuration) {
-            let component = &entry.component;
+            let component = entry.component;
             let stem = file_name(&format!("{folder}{component}/binary-{architecture}/Packages"));
             self.add_index_file(repository, component, &architecture, stem, implied)?;
         }
+        Ok(())
+    }
+
+    /// Counts something named.
+    ///
+    /// # Errors
+    /// When it is too much.
+    fn count(&mut self) -> Result<(), String> {
+        if self.named >= NAMED_MAX {
+            return Err(format!("the sources name more than {NAMED_MAX} repositories and lists; the rest is left out"));
+        }
+        self.named += 1;
         Ok(())
     }
 
@@ -135,11 +156,9 @@ impl Sources {
         file_name_stem: String,
         optional: bool,
     ) -> Result<(), String> {
+        self.count()?;
         if self.file_name_stems.contains(&file_name_stem) {
             return Ok(());
-        }
-        if self.index_files.len() >= INDEX_FILES_MAX {
-            return Err(format!("the sources name more than {INDEX_FILES_MAX} lists"));
         }
         self.file_name_stems.insert(file_name_stem.clone());
         let (component, architecture) = (component.to_owned(), architecture.to_owned());
@@ -148,12 +167,21 @@ impl Sources {
     }
 }
 
+/// Refuses a line or stanza that would name too much, before anything is done with it.
+fn refuse_product(counts: &[usize]) -> Result<(), String> {
+    let product = counts.iter().fold(1_usize, |product, count| product.saturating_mul(*count));
+    if product <= NAMED_MAX {
+        return Ok(());
+    }
+    Err(format!("its URIs, suites, components and architectures multiply to more than {NAMED_MAX}"))
+}
+
 /// One URI with one suite and one component.
-struct Entry {
-    uri: String,
-    suite: String,
-    component: String,
-    options: Options,
+struct Entry<'a> {
+    uri: &'a str,
+    suite: &'a str,
+    component: &'a str,
+    options: &'a Options,
 }
 
 /// The options of a source that bear on which lists apt reads.
@@ -181,6 +209,12 @@ impl Options {
             "trusted" => self.trusted = boolean(value) == Some(true),
             _ => {}
         }
+    }
+
+    /// How many architectures it names itself, at least 1.
+    fn architectures_named(&self) -> usize {
+        let named = self.architectures.as_ref().map_or(0, Vec::len);
+        (named + self.architectures_added.len() + self.architectures_removed.len()).max(1)
     }
 
     /// The architectures whose lists apt reads, each with whether it is only implied.

@@ -89,6 +89,8 @@ struct State {
 pub(crate) struct Behaviour {
     /// Changes the job key after the answer to the registration was signed.
     pub(crate) tampers_registration: bool,
+    /// Changes the clock after the welcome was signed.
+    pub(crate) tampers_welcome: bool,
     /// Signs its challenge with another key than it shows.
     pub(crate) signs_with_other_key: bool,
     pub(crate) acknowledges: bool,
@@ -102,6 +104,7 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             tampers_registration: false,
+            tampers_welcome: false,
             signs_with_other_key: false,
             acknowledges: true,
             answers_pings: true,
@@ -259,7 +262,7 @@ impl Server {
                 if !holds {
                     return refuse(&mut socket, RefusalCode::Node).await;
                 }
-                self.session(socket, epoch).await
+                self.session(socket, &hello.nonce, &nonce, node_id, epoch).await
             }
             _ => refuse(&mut socket, RefusalCode::Protocol).await,
         }
@@ -287,14 +290,23 @@ impl Server {
         say(socket, &FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature }).await
     }
 
-    async fn session(&self, mut socket: Socket, epoch: i64) -> Option<()> {
+    async fn session(
+        &self,
+        mut socket: Socket,
+        agent_nonce: &Bytes32,
+        nonce: &Bytes32,
+        node_id: &NodeId,
+        epoch: i64,
+    ) -> Option<()> {
         let behaviour = self.behaviour();
-        let welcome = FromServerHandshake::Welcome {
-            epoch,
-            heartbeat_seconds: behaviour.heartbeat_seconds,
-            now: execution::now().plus_seconds(behaviour.clock_ahead_seconds),
-            inventory_digest: self.state.lock().unwrap().digest.clone(),
-        };
+        let heartbeat_seconds = behaviour.heartbeat_seconds;
+        let now = execution::now().plus_seconds(behaviour.clock_ahead_seconds);
+        let inventory_digest = self.state.lock().unwrap().digest.clone();
+        let digest = inventory_digest.as_deref();
+        let text = agent_wire::welcome_text(agent_nonce, nonce, node_id, epoch, heartbeat_seconds, now, digest);
+        let signature = sign(&self.identity, &text);
+        let now = if behaviour.tampers_welcome { now.plus_seconds(-86_400) } else { now };
+        let welcome = FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature };
         say(&mut socket, &welcome).await?;
         let (line, said): (_, UnboundedReceiver<String>) = unbounded_channel();
         {

@@ -5,15 +5,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use access::Principal;
 use agent_wire::{
     Bytes32, Bytes64, FromServer, FromServerHandshake, Hello, HostFacts, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, Refusal,
-    RefusalCode, challenge_text, connect_text, register_proof_text, registered_text,
+    RefusalCode, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
 };
 use changes::{Changes, Versioned};
 use identifiers::{ActivationId, NodeId, Scope};
-use nodes::{Activation, ManagedNode, NodeFacts, NodePublicKey, NodeState, Ping, PlatformType};
+use nodes::{Activation, NodeFacts, NodePublicKey, NodeState, Ping, PlatformType};
 use store::{ApplyError, Write};
 use tokio::sync::mpsc;
 
-use crate::{Server, settings::HEARTBEAT_SECONDS};
+use crate::{Error, Server, commit::ATTEMPTS_MAX, settings::HEARTBEAT_SECONDS};
 
 /// An agent that has said hello and been shown who the server is.
 pub struct Greeting {
@@ -113,10 +113,12 @@ impl Server {
         let scope = scope.ok_or_else(activation_refused)?;
         let facts = node_facts(&facts, &greeting.hello.agent_version, peer);
         let mut node_id = None;
-        for _ in 0..5 {
+        for _ in 0..ATTEMPTS_MAX {
             let found = self.store.activation_get(&scope, activation_id).await.map_err(|e| unavailable(&e))?;
             let row = found.row.ok_or_else(activation_refused)?;
-            if !identity::verify_hmac_sha256(row.code_secret_hash.as_bytes(), text.as_bytes(), &proof.0) {
+            let secret = self.keys.activations.open(row.code_secret_hash.as_bytes(), scope.account.as_str());
+            let secret = secret.map_err(|e| unavailable(&e))?;
+            if !identity::verify_hmac_sha256(&secret, text.as_bytes(), &proof.0) {
                 return Err(activation_refused());
             }
             let found = Versioned { revision: found.revision, row };
@@ -206,25 +208,46 @@ impl Server {
             boot_id: facts.boot_id.clone(),
             outgoing,
         };
-        let found = Versioned { revision: node.revision, row };
-        self.note_facts(&scope, &found, node_facts(&facts, &greeting.hello.agent_version, peer)).await;
+        let facts = node_facts(&facts, &greeting.hello.agent_version, peer);
+        if let Err(error) = self.note_facts(&scope, node_id, facts).await {
+            tracing::warn!(node = %node_id, "the host's facts were not kept: {error}");
+        }
+        let now = self.now();
+        let text = welcome_text(
+            &greeting.hello.nonce,
+            &greeting.server_nonce,
+            node_id,
+            greeting.epoch,
+            HEARTBEAT_SECONDS,
+            now,
+            inventory_digest.as_deref(),
+        );
         let welcome = FromServerHandshake::Welcome {
             epoch: greeting.epoch,
             heartbeat_seconds: HEARTBEAT_SECONDS,
-            now: self.now(),
+            now,
             inventory_digest,
+            signature: Bytes64(self.keys.identity.sign(&text)),
         };
         Ok((session, welcome))
     }
 
-    /// Takes in what a node says of its host; a conflict is left to the next time it says so.
-    pub(super) async fn note_facts(&self, scope: &Scope, node: &Versioned<ManagedNode>, facts: NodeFacts) {
-        let changes = nodes::record_facts(node, facts, self.now()).map(Write::from);
-        if !changes.is_empty()
-            && let Err(error) = self.store.apply(scope, changes).await
-        {
-            tracing::warn!(node = %node.row.node_id, "the host's facts were not kept: {error}");
+    /// Takes in what a node says of its host. The node says it once: a conflict must not lose it.
+    pub(super) async fn note_facts(&self, scope: &Scope, node_id: &NodeId, facts: NodeFacts) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let found = self.store.node_get(scope, node_id).await?;
+            let Some(row) = found.row else { return Ok(()) };
+            let changes = nodes::record_facts(&Versioned::new(found.revision, row), facts.clone(), self.now());
+            if changes.is_empty() {
+                return Ok(());
+            }
+            match self.store.apply(scope, changes.map(Write::from)).await {
+                Ok(_) => return Ok(()),
+                Err(ApplyError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(Error::contended())
     }
 
     /// The agent is connected: note it at once, and look whether something waits for it.

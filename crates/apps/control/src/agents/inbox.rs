@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use access::{Action, Decision, Principal, Resource};
 use agent_wire::{FromServer, JobReport, StepReport, StepStatus as ReportedStatus, ToServer, ToServerBody};
-use changes::{Changes, Versioned};
+use changes::Changes;
 use commands::{
     AgentRefusal, Invocation, InvocationEvent, Outcome, Report, StepOutcome, StepStatus, StepText, outcome_of_steps,
 };
-use identifiers::JobId;
+use identifiers::{JobId, Timestamp};
 use store::{ApplyError, Write};
 
-use super::{AgentSession, handshake::node_facts};
-use crate::{Error, Server};
+use super::{AgentSession, bounds::bound, handshake::node_facts};
+use crate::{Error, Server, commit::ATTEMPTS_MAX};
 
 /// What became of a message.
 pub(super) struct Kept {
@@ -50,7 +50,16 @@ impl Server {
             tracing::error!(node = %session.node_id, "a node's message was refused: {reason}");
             return Vec::new();
         }
-        match self.take_in(session, message.body).await {
+        if !self.sessions.is_current(&session.node_id, session.epoch) {
+            // The node has been sent away, or has connected anew and says again there what was not acknowledged here.
+            return Vec::new();
+        }
+        let mut body = message.body;
+        if let Err(reason) = bound(&mut body, self.now()) {
+            tracing::warn!(node = %session.node_id, "a node's message was dropped: {reason}");
+            return (id != 0).then_some(FromServer::Acknowledged { id }).into_iter().collect();
+        }
+        match self.take_in(session, body).await {
             Ok(kept) => {
                 let acknowledged = (id != 0).then_some(FromServer::Acknowledged { id });
                 acknowledged.into_iter().chain(kept.answer).collect()
@@ -73,21 +82,16 @@ impl Server {
             }
             ToServerBody::Facts(facts) => {
                 kind = "facts";
-                let node = self.store.node_get(&session.scope, &session.node_id).await?;
-                if let Some(row) = node.row {
-                    let facts = node_facts(&facts, &facts.agent_version, session.peer);
-                    self.note_facts(&session.scope, &Versioned { revision: node.revision, row }, facts).await;
-                }
-                Ok(Kept::done())
+                let facts = node_facts(&facts, &facts.agent_version, session.peer);
+                self.note_facts(&session.scope, &session.node_id, facts).await.map(|()| Kept::done())
             }
             ToServerBody::JobAccepted { job_id } => {
                 kind = "job_accepted";
-                self.report_on(session, &job_id, |_| Report::of(InvocationEvent::Accepted)).await
+                self.report_on(session, &job_id, |_| Some(Report::of(InvocationEvent::Accepted))).await
             }
             ToServerBody::JobRefused { job_id, reason } => {
                 kind = "job_refused";
-                let event = InvocationEvent::AgentRefused(AgentRefusal::Unreadable);
-                self.report_on(session, &job_id, |_| Report::because(event, reason.clone())).await
+                self.report_on(session, &job_id, |invocation| Some(job_refused(invocation, &reason))).await
             }
             ToServerBody::OrderRefused { reason, job_id } => {
                 kind = "order_refused";
@@ -96,18 +100,19 @@ impl Server {
                 match job_id {
                     None => Ok(Kept::done()),
                     Some(job_id) => {
-                        let event = InvocationEvent::AgentRefused(AgentRefusal::Unreadable);
-                        self.report_on(session, &job_id, |_| Report::because(event, reason.clone())).await
+                        let now = self.now();
+                        self.report_on(session, &job_id, |invocation| order_refused(invocation, &reason, now)).await
                     }
                 }
             }
             ToServerBody::StepStarted { job_id, step, at } => {
                 kind = "step_started";
-                self.report_on(session, &job_id, |invocation| step_started(invocation, &step, at)).await
+                self.report_on(session, &job_id, |invocation| Some(step_started(invocation, &step, at))).await
             }
             ToServerBody::JobFinished(report) => {
                 kind = "job_finished";
-                self.report_on(session, &report.job_id.clone(), |invocation| job_finished(invocation, &report)).await
+                let job_id = report.job_id.clone();
+                self.report_on(session, &job_id, |invocation| Some(job_finished(invocation, &report))).await
             }
             ToServerBody::PatchRun(run) => {
                 kind = "patch_run";
@@ -126,19 +131,20 @@ impl Server {
         result
     }
 
-    /// Applies what a node says of a job; only of a job that it was given.
+    /// Applies what a node says of a job; only of a job that it was given. `report` gives `None` where it changes nothing.
     async fn report_on(
         self: &Arc<Self>,
         session: &AgentSession,
         job_id: &JobId,
-        report: impl Fn(&Invocation) -> Report,
+        report: impl Fn(&Invocation) -> Option<Report>,
     ) -> Result<Kept, Error> {
-        for _ in 0..5 {
+        for _ in 0..ATTEMPTS_MAX {
             let found = self.store.invocation_get_by_job(&session.scope, job_id).await?;
             let Some(invocation) = found.filter(|found| found.row.node_id == session.node_id) else {
                 return Ok(Kept::refused("a report of a job that this node was not given"));
             };
-            let decided = commands::apply_report(&invocation, &report(&invocation.row), self.now());
+            let Some(report) = report(&invocation.row) else { return Ok(Kept::done()) };
+            let decided = commands::apply_report(&invocation, &report, self.now());
             let changes: Changes<Write> = match decided {
                 Ok(changes) => changes.map(Write::from),
                 Err(impossible) => return Ok(Kept::refused(&impossible.to_string())),
@@ -156,7 +162,7 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::internal("five attempts to keep a node's report met other changes"))
+        Err(Error::contended())
     }
 
     async fn audit_order_refused(
@@ -188,12 +194,30 @@ fn authorised(session: &AgentSession) -> Result<(), String> {
     }
 }
 
+/// The node will not run a job. Where it was cancelled, that is what was wanted.
+fn job_refused(invocation: &Invocation, reason: &str) -> Report {
+    match invocation.is_cancel_to_be_sent() {
+        true => Report::because(InvocationEvent::CancelConfirmed, reason),
+        false => Report::because(InvocationEvent::AgentRefused(AgentRefusal::Unreadable), reason),
+    }
+}
+
+/// An order was not obeyed. That ends only what waits for it: a node that has the job already refuses a late repetition
+/// too, and an order to cancel is given again.
+fn order_refused(invocation: &Invocation, reason: &str, now: Timestamp) -> Option<Report> {
+    let refusal = match now >= invocation.delivery_until {
+        true => AgentRefusal::TooLate,
+        false => AgentRefusal::Unreadable,
+    };
+    invocation.is_to_be_sent().then(|| Report::because(InvocationEvent::AgentRefused(refusal), reason))
+}
+
 fn plugin(invocation: &Invocation, step: &str) -> String {
     let found = invocation.steps.iter().find(|known| known.name == step);
     found.map(|known| known.plugin.clone()).unwrap_or_default()
 }
 
-fn step_started(invocation: &Invocation, step: &str, at: identifiers::Timestamp) -> Report {
+fn step_started(invocation: &Invocation, step: &str, at: Timestamp) -> Report {
     let mut report = Report::of(InvocationEvent::Started);
     report.steps.push(StepOutcome {
         name: step.to_owned(),

@@ -1,5 +1,7 @@
 //! The agents' conversation: who they are, what they report. Frames and sockets are `api`'s.
 
+mod bounds;
+mod departure;
 mod handshake;
 mod inbox;
 pub(crate) mod orders;

@@ -38,9 +38,11 @@ impl Server {
     }
 
     /// Sends an invocation's order, or its cancel order, if its state calls for one, its node is connected here, and
-    /// it was not said over this connection a moment ago.
+    /// it was not said over this connection a moment ago. After its time nothing is begun, so no order to run is sent: a
+    /// node that has it already would only have to refuse it.
     pub(crate) async fn deliver(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> bool {
-        let (run, cancel) = (invocation.is_to_be_sent(), invocation.is_cancel_to_be_sent());
+        let run = invocation.is_to_be_sent() && self.now() < invocation.delivery_until;
+        let cancel = invocation.is_cancel_to_be_sent();
         let what = format!("{} {}", if run { "run" } else { "cancel" }, invocation.job_id);
         if !(run || cancel) || !self.sessions.is_due(&invocation.node_id, &what, self.now()) {
             return false;
@@ -51,10 +53,14 @@ impl Server {
         };
         match order {
             Ok(order) => self.sessions.send(&invocation.node_id, FromServer::Order(order), what, self.now()),
-            Err(error) => {
+            Err(NoOrder::Never(reason)) => {
+                tracing::error!(node = %invocation.node_id, command = %invocation.command_id, "no order can be made: {reason}");
+                self.give_up(scope, invocation, &reason).await;
+                false
+            }
+            Err(NoOrder::NotNow(error)) => {
                 let detail = error.detail.as_deref().unwrap_or(&error.message);
-                tracing::error!(node = %invocation.node_id, command = %invocation.command_id, "no order could be made: {detail}");
-                self.give_up(scope, invocation, detail).await;
+                tracing::warn!(node = %invocation.node_id, command = %invocation.command_id, "no order could be made now: {detail}");
                 false
             }
         }
@@ -77,12 +83,13 @@ impl Server {
         }
     }
 
-    async fn run_order(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> Result<SignedOrder, Error> {
+    async fn run_order(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> Result<SignedOrder, NoOrder> {
         let context = self.context(scope.clone(), Principal::System, String::new());
         let command = snapshot::command(&context, &invocation.command_id).await?.row;
         let document = built_in_document(command.document_name.as_str())
-            .ok_or_else(|| Error::internal(format!("no document {}", command.document_name)))?;
-        let values = check_parameters(document, &command.parameters)?;
+            .ok_or_else(|| NoOrder::Never(format!("no document {}", command.document_name)))?;
+        let values =
+            check_parameters(document, &command.parameters).map_err(|refused| NoOrder::Never(refused.to_string()))?;
         let node = snapshot::node(&context, invocation.node_id.as_str()).await?.row;
         let mut steps = Vec::new();
         for resolved in commands::resolve_steps(document, &values, Platform::Linux) {
@@ -94,15 +101,15 @@ impl Server {
             document_name: command.document_name.to_string(),
             steps,
         };
-        self.signed(&context, &invocation.node_id, &command, invocation.delivery_until, OrderBody::Run(job))
+        Ok(self.signed(&context, &invocation.node_id, &command, invocation.delivery_until, OrderBody::Run(job))?)
     }
 
-    async fn cancel_order(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> Result<SignedOrder, Error> {
+    async fn cancel_order(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> Result<SignedOrder, NoOrder> {
         let context = self.context(scope.clone(), Principal::System, String::new());
         let command = snapshot::command(&context, &invocation.command_id).await?.row;
         let until = context.now.plus_seconds(CANCEL_SECONDS);
         let body = OrderBody::Cancel { job_id: invocation.job_id.clone() };
-        self.signed(&context, &invocation.node_id, &command, until, body)
+        Ok(self.signed(&context, &invocation.node_id, &command, until, body)?)
     }
 
     fn signed(
@@ -127,14 +134,28 @@ impl Server {
     }
 }
 
-async fn step(context: &Context, node: &ManagedNode, resolved: ResolvedStep) -> Result<Step, Error> {
+/// Why there is no order.
+enum NoOrder {
+    /// It would not get better by waiting.
+    Never(String),
+    /// What it is made of could not be read; the next turn tries again.
+    NotNow(Error),
+}
+
+impl<E: Into<Error>> From<E> for NoOrder {
+    fn from(error: E) -> Self {
+        Self::NotNow(error.into())
+    }
+}
+
+async fn step(context: &Context, node: &ManagedNode, resolved: ResolvedStep) -> Result<Step, NoOrder> {
     let action = match resolved.disposition {
         Disposition::Skip { reason } => StepAction::Skip { reason },
-        Disposition::Fail { reason } => return Err(Error::internal(reason)),
+        Disposition::Fail { reason } => return Err(NoOrder::Never(reason)),
         Disposition::Run => match resolved.plugin.as_str() {
             "aws:runShellScript" => shell(&resolved.inputs),
             "careen:patch" => StepAction::Patch(Box::new(patch(context, node, &resolved.inputs).await?)),
-            other => return Err(Error::internal(format!("no plugin {other}"))),
+            other => return Err(NoOrder::Never(format!("no plugin {other}"))),
         },
     };
     Ok(Step {
@@ -161,8 +182,8 @@ fn shell(inputs: &serde_json::Value) -> StepAction {
 }
 
 /// The patch step with the baseline that governs the node at this moment.
-async fn patch(context: &Context, node: &ManagedNode, inputs: &serde_json::Value) -> Result<PatchStep, Error> {
-    let unknown = |what: &str| Error::internal(format!("the patch step's {what} cannot be read"));
+async fn patch(context: &Context, node: &ManagedNode, inputs: &serde_json::Value) -> Result<PatchStep, NoOrder> {
+    let unknown = |what: &str| NoOrder::Never(format!("the patch step's {what} cannot be read"));
     let tags = context.server.store.tags_get(&context.scope, &nodes::TagResource::node(&node.node_id)).await?.row;
     let patch_group = patch_group_of(&tags);
     let operating_system = operating_system(node).ok_or_else(|| unknown("operating system"))?;

@@ -8,7 +8,7 @@ use patching::{PatchReport, PreviousReport};
 use store::{ApplyError, InventoryApply, InventoryWrite, OfferedVersion, PatchQuery, Write};
 
 use super::{AgentSession, inbox::Kept};
-use crate::{Error, Server};
+use crate::{Error, Server, commit::ATTEMPTS_MAX};
 
 /// More patches than a host has packages.
 const ROWS_MAX: u32 = 1_000_000;
@@ -24,7 +24,7 @@ impl Server {
         if invocation.row.is_none_or(|row| row.job_id != run.job_id) {
             return Ok(Kept::refused("a patch run of a job that this node was not given"));
         }
-        for _ in 0..5 {
+        for _ in 0..ATTEMPTS_MAX {
             let previous = self.previous_report(session, &run.report).await?;
             let mut changes: Changes<Write> =
                 patching::record_report(&session.node_id, &run.command_id, &previous, &run.report).map(Write::from);
@@ -45,7 +45,7 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::internal("five attempts to keep a patch run met other changes"))
+        Err(Error::contended())
     }
 
     async fn previous_report(
@@ -76,27 +76,35 @@ impl Server {
         session: &AgentSession,
         report: InventoryReport,
     ) -> Result<Kept, Error> {
-        let node = self.store.node_get(&session.scope, &session.node_id).await?;
-        let Some(row) = node.row else { return Ok(Kept::refused("the inventory of a node that is gone")) };
-        let found = Versioned { revision: node.revision, row };
-        let mut changes: Changes<Write> =
-            nodes::record_inventory(&found, &report.to_digest, report.at).map(Write::from);
-        changes.writes.push(Write::from(InventoryWrite::Apply(Box::new(InventoryApply {
-            node_id: session.node_id.clone(),
-            at: report.at,
-            command_id: report.command_id,
-            from_digest: report.from_digest,
-            to_digest: report.to_digest,
-            distribution: report.distribution,
-            present: report.present,
-            absent: report.absent,
-        }))));
-        match self.store.apply(&session.scope, changes).await {
-            Ok(_) | Err(ApplyError::Duplicate { .. }) => Ok(Kept::done()),
-            Err(ApplyError::InventoryMismatch { .. }) => Ok(Kept::answered(FromServer::InventoryWanted)),
-            // Said again by the agent, since it is not acknowledged.
-            Err(error) => Err(error.into()),
+        for _ in 0..ATTEMPTS_MAX {
+            let node = self.store.node_get(&session.scope, &session.node_id).await?;
+            let Some(row) = node.row else { return Ok(Kept::refused("the inventory of a node that is gone")) };
+            let found = Versioned { revision: node.revision, row };
+            let noted = nodes::record_inventory(&found, &report.to_digest, report.at);
+            let mut changes: Changes<Write> = noted.map(Write::from);
+            changes.writes.push(Write::from(InventoryWrite::Apply(Box::new(applied(session, report.clone())))));
+            match self.store.apply(&session.scope, changes).await {
+                Ok(_) | Err(ApplyError::Duplicate { .. }) => return Ok(Kept::done()),
+                Err(ApplyError::InventoryMismatch { .. }) => return Ok(Kept::answered(FromServer::InventoryWanted)),
+                // Someone changed the node meanwhile; the agent would wait for minutes before it says this again.
+                Err(ApplyError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(Error::contended())
+    }
+}
+
+fn applied(session: &AgentSession, report: InventoryReport) -> InventoryApply {
+    InventoryApply {
+        node_id: session.node_id.clone(),
+        at: report.at,
+        command_id: report.command_id,
+        from_digest: report.from_digest,
+        to_digest: report.to_digest,
+        distribution: report.distribution,
+        present: report.present,
+        absent: report.absent,
     }
 }
 

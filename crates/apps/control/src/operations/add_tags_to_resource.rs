@@ -1,5 +1,5 @@
 use aws_wire::ssm::{AddTagsToResourceRequest, AddTagsToResourceResult};
-use nodes::TagResource;
+use nodes::{Refused, ResourceType, TagResource};
 use store::Write;
 
 use crate::{Context, Error, Operate, commit::commit, snapshot, tags};
@@ -14,6 +14,10 @@ impl Operate for AddTagsToResourceRequest {
             self.resource_type.as_deref().unwrap_or_default(),
             self.resource_id.as_deref().unwrap_or_default(),
         )?;
+        // The documents that there are belong to the system, as AWS's own do: nobody's tags would show on them.
+        if resource.resource_type == ResourceType::Document {
+            return Err(Refused::InvalidResourceId.into());
+        }
         let given = tags::given_tags(self.tags);
         commit(context, || async {
             let exists = snapshot::tagged_resource(context, &resource).await?;
@@ -22,7 +26,9 @@ impl Operate for AddTagsToResourceRequest {
             if !changes.is_empty() {
                 changes.read.push(exists);
                 let arn = tags::resource_arn(context, &resource);
-                changes.audit.push(context.audit("ssm:AddTagsToResource", arn, &current.row, &given));
+                let mut after = current.row.clone();
+                after.extend(given.iter().cloned());
+                changes.audit.push(context.audit("ssm:AddTagsToResource", arn, &current.row, &after));
             }
             Ok((changes, AddTagsToResourceResult {}))
         })

@@ -28,7 +28,9 @@ impl Operate for CreateActivationRequest {
         };
         let identity_key = context.server.keys.identity.public_key();
         let code = ActivationCode::new(identity::random_bytes::<15>()?, Bytes32(identity::sha256(&identity_key)));
-        let hash = identity::sha256(code.secret()).to_vec();
+        // The digest is the key of the registration's proof: whoever could read it could register nodes.
+        let digest = identity::sha256(code.secret());
+        let hash = context.server.keys.activations.seal(&digest, context.scope.account.as_str())?;
         let id = commit(context, || async {
             let made = context
                 .server

@@ -1,5 +1,5 @@
 use aws_wire::ssm::{CreatePatchBaselineRequest, CreatePatchBaselineResult};
-use changes::{Revision, Versioned};
+use changes::{Changes, Revision, Versioned};
 use nodes::{TagResource, Tags};
 use patching::CreateBaseline;
 use store::Write;
@@ -14,9 +14,6 @@ impl Operate for CreatePatchBaselineRequest {
 
     async fn run(self, context: &Context) -> Result<CreatePatchBaselineResult, Error> {
         let token = Token::of(context, "CreatePatchBaseline", self.client_token.as_deref(), &self)?;
-        if let Some(first) = token.first_answer(context).await? {
-            return Ok(first);
-        }
         let tags = given_tags(self.tags.clone());
         let input = CreateBaseline {
             name: self.name.clone().unwrap_or_default(),
@@ -28,6 +25,10 @@ impl Operate for CreatePatchBaselineRequest {
             members: given(self).members()?,
         };
         commit(context, || async {
+            // Looked at anew in each attempt: the same request may be running twice, and the other was first.
+            if let Some(first) = token.first_answer(context).await? {
+                return Ok((Changes::new(), first));
+            }
             let existing = snapshot::own_baselines(context).await?;
             let made = context
                 .server

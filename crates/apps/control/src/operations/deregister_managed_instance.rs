@@ -25,6 +25,10 @@ impl Operate for DeregisterManagedInstanceRequest {
         .await?;
         // The key row is checked at each connect; the connection that stands ends now.
         context.server.sessions.end(&node);
+        if let Err(error) = context.server.end_commands_of(&context.scope, &node).await {
+            // The reconciler does it within a minute.
+            tracing::warn!(%node, "its commands are still open: {}", error.message);
+        }
         context.server.wake();
         Ok(DeregisterManagedInstanceResult {})
     }

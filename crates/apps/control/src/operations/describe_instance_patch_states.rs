@@ -1,5 +1,6 @@
 use aws_wire::ssm::{DescribeInstancePatchStatesRequest, DescribeInstancePatchStatesResult, InstancePatchState};
 use identifiers::NodeId;
+use nodes::NodeState;
 use patching::PatchSummary;
 use store::NodePatchSummary;
 
@@ -24,7 +25,13 @@ impl Operate for DescribeInstancePatchStatesRequest {
         // Nodes that are unknown or have never reported are just not in the answer.
         let ids = self.instance_ids.unwrap_or_default();
         let ids: Vec<NodeId> = ids.iter().filter_map(|id| NodeId::parse(id).ok()).collect();
-        let rows = context.server.store.patch_summary_list(&context.scope, &ids).await?;
+        let mut rows = Vec::new();
+        for row in context.server.store.patch_summary_list(&context.scope, &ids).await? {
+            let node = context.server.store.node_get(&context.scope, &row.node_id).await?.row;
+            if node.is_some_and(|node| node.state == NodeState::Registered) {
+                rows.push(row);
+            }
+        }
         let (rows, next_token) = page.cut(context, rows, |row| vec![row.node_id.to_string()])?;
         let states = rows.iter().map(shown).collect();
         Ok(DescribeInstancePatchStatesResult { instance_patch_states: Some(states), next_token })
@@ -50,8 +57,9 @@ fn shown(row: &NodePatchSummary) -> InstancePatchState {
         installed_rejected_count: count(summary.installed_rejected_count),
         missing_count: count(summary.missing_count),
         failed_count: count(summary.failed_count),
-        unreported_not_applicable_count: count(0),
-        not_applicable_count: count(0),
+        // What is not installed is not looked at here, so nothing is known of it.
+        unreported_not_applicable_count: None,
+        not_applicable_count: None,
         available_security_update_count: count(0),
         operation_start_time: Some(summary.started_at.into()),
         operation_end_time: Some(summary.ended_at.into()),

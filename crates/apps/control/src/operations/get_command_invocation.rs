@@ -13,10 +13,10 @@ impl Operate for GetCommandInvocationRequest {
     async fn run(self, context: &Context) -> Result<GetCommandInvocationResult, Error> {
         let command_id = snapshot::command_id(self.command_id.as_deref())?;
         let node_id = snapshot::any_node_id(self.instance_id.as_deref().unwrap_or_default())?;
-        // AWS's waiter relies on exactly this error for what is not there (yet), an unknown command included.
+        let command = snapshot::command(context, &command_id).await?.row;
+        // AWS's waiter relies on exactly this error for an invocation that is not there (yet).
         let found = context.server.store.invocation_get(&context.scope, &command_id, &node_id).await?;
         let invocation = found.row.ok_or(Refused::InvocationDoesNotExist)?;
-        let command = snapshot::command(context, &command_id).await?.row;
         let step = invocation.step_named(self.plugin_name.as_deref())?;
         let outputs = context.server.store.step_output_list(&context.scope, &command_id, &node_id).await?;
         let ended = step.status.is_ended();

@@ -21,7 +21,9 @@ impl Operate for RemoveTagsFromResourceRequest {
             let mut changes = nodes::remove_tags(&resource, &current, &keys, context.now).map(Write::from);
             if !changes.is_empty() {
                 let arn = tags::resource_arn(context, &resource);
-                changes.audit.push(context.audit("ssm:RemoveTagsFromResource", arn, &current.row, &keys));
+                let mut after = current.row.clone();
+                after.retain(|key, _| !keys.contains(key));
+                changes.audit.push(context.audit("ssm:RemoveTagsFromResource", arn, &current.row, &after));
             }
             Ok((changes, RemoveTagsFromResourceResult {}))
         })

@@ -1,4 +1,4 @@
-use aws_wire::ssm::{SendCommandRequest, SendCommandResult};
+use aws_wire::ssm::{NotificationConfig, SendCommandRequest, SendCommandResult};
 use commands::{
     Command, CommandRequest, GivenParameters, Platform, Target, TargetNode, built_in_document, document_name_of,
     no_such_document,
@@ -46,6 +46,10 @@ impl Operate for SendCommandRequest {
 
 fn refuse_unsupported(input: &SendCommandRequest) -> Result<(), Error> {
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let notifies = |config: &NotificationConfig| {
+        let events = config.notification_events.as_ref().is_some_and(|events| !events.is_empty());
+        events || given(&config.notification_arn) || given(&config.notification_type)
+    };
     let cloud_watch = input.cloud_watch_output_config.as_ref();
     let alarms = input.alarm_configuration.as_ref().and_then(|config| config.alarms.as_ref());
     let notification = input.notification_config.as_ref();
@@ -54,7 +58,7 @@ fn refuse_unsupported(input: &SendCommandRequest) -> Result<(), Error> {
         ("OutputS3BucketName", given(&input.output_s3_bucket_name)),
         ("OutputS3KeyPrefix", given(&input.output_s3_key_prefix)),
         ("ServiceRoleArn", given(&input.service_role_arn)),
-        ("NotificationConfig", notification.is_some_and(|config| given(&config.notification_arn))),
+        ("NotificationConfig", notification.is_some_and(notifies)),
         ("CloudWatchOutputConfig", cloud_watch.is_some_and(|config| config.cloud_watch_output_enabled == Some(true))),
         ("AlarmConfiguration", alarms.is_some_and(|alarms| !alarms.is_empty())),
     ])?)

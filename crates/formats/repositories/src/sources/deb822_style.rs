@@ -1,4 +1,4 @@
-use super::{Entry, Options, Sources, boolean, substitute_architecture};
+use super::{Entry, Options, Sources, boolean, refuse_product, substitute_architecture};
 use crate::Configuration;
 use crate::warning::{FileWarnings, excerpt};
 use catalog::deb822::{self, Stanza};
@@ -57,12 +57,12 @@ fn read_stanza(sources: &mut Sources, stanza: &Stanza<'_>, configuration: &Confi
         // Right for flat repositories, and refused for others.
         components.push(String::new());
     }
+    refuse_product(&[uris.len(), suites.len(), components.len(), options.architectures_named()])?;
     for uri in &uris {
         for suite in &suites {
-            let suite = substitute_architecture(suite, configuration);
+            let suite = &substitute_architecture(suite, configuration);
             for component in &components {
-                let (uri, suite, component) = (uri.clone(), suite.clone(), component.clone());
-                sources.add(&Entry { uri, suite, component, options: options.clone() }, configuration)?;
+                sources.add(&Entry { uri, suite, component, options: &options }, configuration)?;
             }
         }
     }

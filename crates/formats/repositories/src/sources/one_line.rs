@@ -1,4 +1,4 @@
-use super::{Entry, Options, Sources, substitute_architecture};
+use super::{Entry, Options, Sources, refuse_product, substitute_architecture};
 use crate::Configuration;
 use crate::warning::{FileWarnings, excerpt};
 
@@ -10,17 +10,8 @@ pub(super) fn read(sources: &mut Sources, file: &[u8], configuration: &Configura
         if line.is_empty() {
             continue;
         }
-        let entries = match entries(line, configuration) {
-            Ok(entries) => entries,
-            Err(reason) => {
-                warnings.line(number + 1, reason);
-                continue;
-            }
-        };
-        for entry in entries {
-            if let Err(reason) = sources.add(&entry, configuration) {
-                warnings.line(number + 1, reason);
-            }
+        if let Err(reason) = read_line(sources, line, configuration) {
+            warnings.line(number + 1, reason);
         }
     }
 }
@@ -39,11 +30,11 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-fn entries(line: &str, configuration: &Configuration) -> Result<Vec<Entry>, String> {
+fn read_line(sources: &mut Sources, line: &str, configuration: &Configuration) -> Result<(), String> {
     let (kind, rest) = line.split_once([' ', '\t', '\x0b']).ok_or("it has a type and nothing else")?;
     match kind {
         "deb" => {}
-        "deb-src" => return Ok(Vec::new()),
+        "deb-src" => return Ok(()),
         _ => return Err(format!("the type {} is not known", excerpt(kind))),
     }
     let mut rest = rest.trim_start();
@@ -73,8 +64,11 @@ fn entries(line: &str, configuration: &Configuration) -> Result<Vec<Entry>, Stri
         // Right for a flat repository, and refused for another.
         components.push(String::new());
     }
-    let entry = |component| Entry { uri: uri.clone(), suite: suite.clone(), component, options: options.clone() };
-    Ok(components.into_iter().map(entry).collect())
+    refuse_product(&[components.len(), options.architectures_named()])?;
+    for component in &components {
+        sources.add(&Entry { uri: &uri, suite: &suite, component, options: &options }, configuration)?;
+    }
+    Ok(())
 }
 
 /// Takes the next word: blanks may stand in double quotes (which are dropped) and in brackets, and `%` with two hexadecimal

@@ -127,8 +127,30 @@ fn a_stanza_that_multiplies_is_bounded() {
     let many = |word: &str| (0..100).map(|number| format!("{word}{number}")).collect::<Vec<_>>().join(" ");
     let text = format!("Types: deb\nURIs: {}\nSuites: {}\nComponents: {}\n", many("http://h/"), many("s"), many("c"));
     let (sources, warnings) = read("a.sources", &text);
-    assert_eq!(sources.index_files.len(), INDEX_FILES_MAX);
-    assert_eq!(warnings.len(), 1);
+    assert_eq!((sources.named, sources.repositories.len()), (0, 0), "it is left out before anything is done with it");
+    assert!(warnings.len() == 1 && warnings[0].contains("multiply to more than 10000"), "{warnings:?}");
+    let text = format!("deb [arch={}] http://h x {}\n", many("a").replace(' ', ","), many("c") + " " + "more");
+    let (sources, warnings) = read("a.list", &text);
+    assert_eq!((sources.named, warnings.len()), (0, 1), "{warnings:?}");
+}
+
+#[test]
+fn repetitions_and_repositories_without_lists_count_too() {
+    let repeated = "deb http://h x main\n".repeat(40_000);
+    let without_lists: String =
+        (0..20_000).map(|number| format!("deb [target=Sources] http://h/{number} x main\n")).collect();
+    for text in [repeated, without_lists] {
+        assert!(text.len() <= FILE_BYTES_MAX);
+        let (sources, warnings) = read("a.list", &text);
+        assert!(sources.named == NAMED_MAX && sources.repositories.len() <= NAMED_MAX);
+        assert!(warnings[0].contains("more than 10000 repositories and lists"), "{warnings:?}");
+    }
+}
+
+#[test]
+fn an_endless_uri_is_left_out() {
+    let (sources, warnings) = read("a.list", &format!("deb http://h/{} x main\n", "a".repeat(ENTRY_BYTES_MAX)));
+    assert_eq!((sources.repositories.len(), warnings.len()), (0, 1), "{warnings:?}");
 }
 
 #[test]

@@ -1,0 +1,17 @@
+//! The AWS API of the real server, told as stories: unmodified clients (the AWS CLI from PyPI, Terraform's AWS provider,
+//! requests signed by botocore) against `careen server`, started as people start it.
+//!
+//! These tests decide whether the answers are AWS's. They know nothing of how the server comes to them.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic, and so may what they share")]
+
+mod activations;
+mod baselines;
+mod clients;
+mod commands;
+mod operation;
+mod pages;
+mod patch_groups;
+mod predefined;
+mod server;
+mod signatures;
+mod terraform;

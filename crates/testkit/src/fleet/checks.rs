@@ -1,0 +1,284 @@
+//! The promises that every history must keep.
+
+use std::collections::BTreeMap;
+
+use aws_wire::ssm::DescribeInstanceInformationRequest;
+use agent_wire::{JobReport, StepStatus as Reported};
+use commands::{Command, EndState, Invocation, InvocationState, OpenState, StepStatus, Tally};
+use control::settings::HEARTBEAT_SECONDS;
+use identifiers::{CommandId, NodeId, Timestamp};
+use store::{AuditQuery, CommandQuery, InvocationQuery, Order};
+
+use super::{SimulatedFleet, home};
+
+/// More rows than any history has.
+const ROWS_MAX: u32 = 1_000_000;
+
+/// A state as the log of events tells it.
+struct Replay {
+    states: BTreeMap<(CommandId, NodeId), InvocationState>,
+    broken: Vec<String>,
+}
+
+impl SimulatedFleet {
+    /// The promises that the history broke, each as a sentence; they are complete only after [`SimulatedFleet::heal`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn violations(&self) -> anyhow::Result<Vec<String>> {
+        let mut broken = self.jobs_that_ran_twice();
+        broken.extend(self.broken_in_the_log().await?);
+        for command in &self.commands {
+            broken.extend(self.broken_by(command).await?);
+        }
+        broken.extend(self.broken_in_reports().await?);
+        broken.extend(self.shown_on_line_in_error().await?);
+        for agent in self.agents.iter().filter(|agent| agent.spooled() > 0) {
+            broken.push(format!("{} still has {} messages to tell", agent.name(), agent.spooled()));
+        }
+        Ok(broken)
+    }
+
+    /// In which states the invocations are, and how many in each.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn invocation_states(&self) -> anyhow::Result<BTreeMap<InvocationState, usize>> {
+        let mut states = BTreeMap::new();
+        for row in self.server.store.invocation_list(&home()?, &InvocationQuery::all(ROWS_MAX)).await? {
+            *states.entry(row.row.state).or_default() += 1;
+        }
+        Ok(states)
+    }
+
+    fn jobs_that_ran_twice(&self) -> Vec<String> {
+        let twice = self.world.begun.iter().filter(|(_, times)| **times > 1);
+        twice.map(|((job, step), times)| format!("step {step} of job {job} was begun {times} times")).collect()
+    }
+
+    /// Nodes that are shown as Online although nothing was heard of them for two and a half heartbeats.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn shown_on_line_in_error(&self) -> anyhow::Result<Vec<String>> {
+        let mut broken = Vec::new();
+        let mut next_token = None;
+        loop {
+            let request = DescribeInstanceInformationRequest {
+                next_token: next_token.take(),
+                ..DescribeInstanceInformationRequest::default()
+            };
+            let answer = control::perform(&self.context()?, request).await?;
+            for node in answer.instance_information_list.unwrap_or_default() {
+                let id = node.instance_id.unwrap_or_default();
+                let on_line = node.ping_status.as_deref() == Some("Online");
+                let agent = self.agents.iter().position(|agent| agent.node_id().is_some_and(|n| n.as_str() == id));
+                let heard_at = agent.and_then(|agent| self.world.heard_at.get(&agent)).copied();
+                let silent = self.clock.now().micros_since(heard_at.unwrap_or(Timestamp::EPOCH));
+                if on_line && silent > i64::from(HEARTBEAT_SECONDS) * 2_500_000 {
+                    broken.push(format!("{id} is shown as Online after {} s of silence", silent / 1_000_000));
+                }
+            }
+            next_token = answer.next_token;
+            if next_token.is_none() {
+                return Ok(broken);
+            }
+        }
+    }
+
+    async fn command_rows(&self) -> anyhow::Result<BTreeMap<CommandId, Command>> {
+        let rows = self.server.store.command_list(&home()?, &CommandQuery::all(ROWS_MAX)).await?;
+        Ok(rows.into_iter().map(|versioned| (versioned.row.command_id.clone(), versioned.row)).collect())
+    }
+
+    async fn invocation_rows(&self, command: &CommandId) -> anyhow::Result<Vec<Invocation>> {
+        let query = InvocationQuery { command_id: Some(command.clone()), ..InvocationQuery::all(ROWS_MAX) };
+        let rows = self.server.store.invocation_list(&home()?, &query).await?;
+        Ok(rows.into_iter().map(|versioned| versioned.row).collect())
+    }
+
+    /// Whether no command is open and nobody has anything to tell.
+    pub(super) async fn is_quiet(&self) -> anyhow::Result<bool> {
+        let open = self.server.store.command_list_open(&home()?, None, 1).await?;
+        Ok(open.is_empty() && self.agents.iter().all(|agent| agent.spooled() == 0))
+    }
+
+    /// When the last deadline of an open command passes.
+    pub(super) async fn latest_expiry(&self) -> anyhow::Result<Option<Timestamp>> {
+        let open = self.server.store.command_list_open(&home()?, None, ROWS_MAX).await?;
+        Ok(open.iter().map(|command| command.row.expires_at).max())
+    }
+
+    /// Replays the events in the order of their commits: ends are ends, and neither limit is ever passed.
+    async fn broken_in_the_log(&self) -> anyhow::Result<Vec<String>> {
+        let commands = self.command_rows().await?;
+        let mut replay = Replay { states: BTreeMap::new(), broken: Vec::new() };
+        let mut finished: BTreeMap<String, u32> = BTreeMap::new();
+        for command in commands.keys() {
+            for row in self.invocation_rows(command).await? {
+                replay.states.insert((command.clone(), row.node_id), InvocationState::PENDING);
+            }
+        }
+        for entry in self.server.store.event_list(&home()?, 0, ROWS_MAX).await? {
+            let event = entry.event;
+            match event.kind.as_str() {
+                "command.finished" => *finished.entry(event.subject.clone()).or_default() += 1,
+                "command.invocation.changed" | "command.invocation.finished" => {
+                    let text = |name: &str| event.body.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+                    let command = CommandId::parse(text("command"))?;
+                    let state = InvocationState::parse(text("state"));
+                    if let (Some(row), Some(state)) = (commands.get(&command), state) {
+                        replay.moves(row, NodeId::parse(&event.subject)?, state);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (command, times) in finished.iter().filter(|(_, times)| **times > 1) {
+            replay.broken.push(format!("command {command} came to its end {times} times"));
+        }
+        Ok(replay.broken)
+    }
+
+    async fn broken_by(&self, id: &CommandId) -> anyhow::Result<Vec<String>> {
+        let mut broken = Vec::new();
+        let name = self.command_name(id);
+        let Some(command) = self.server.store.command_get(&home()?, id).await?.row else {
+            return Ok(vec![format!("{name} is gone")]);
+        };
+        let invocations = self.invocation_rows(id).await?;
+        let tally = Tally::of(&invocations);
+        let counted = (command.target_count, command.completed_count, command.error_count, command.delivery_timed_out_count);
+        if counted != (tally.total, tally.completed(), tally.errors(), tally.delivery_timed_out) {
+            broken.push(format!("{name} counts {counted:?}, but its invocations are {tally:?}"));
+        }
+        if self.clock.now() >= command.expires_at && !command.state.is_ended() {
+            broken.push(format!("{name} is {} after its expiry", command.state));
+        }
+        let ended_early = command.state.is_ended() && invocations.iter().any(|row| !row.state.is_ended());
+        if ended_early {
+            broken.push(format!("{name} is {} while some of it is open", command.state));
+        }
+        let (_, most) = self.world.at_work.get(id).copied().unwrap_or_default();
+        let limit = command.max_concurrency.concurrency(command.target_count);
+        if most > limit {
+            broken.push(format!("{name}: {most} nodes worked on it at once, {limit} may"));
+        }
+        for invocation in &invocations {
+            broken.extend(self.broken_by_result(&command, invocation).await?);
+        }
+        let asked = AuditQuery {
+            action: Some("ssm:SendCommand".to_owned()),
+            resource: Some(home()?.ssm_arn(&format!("command/{id}"))),
+            order: Order::OldestFirst,
+            ..AuditQuery::all(ROWS_MAX)
+        };
+        if self.server.store.audit_list(&home()?, &asked).await?.len() != 1 {
+            broken.push(format!("{name} has not exactly one audit record"));
+        }
+        Ok(broken)
+    }
+
+    /// A result that an agent made is the invocation's, unless its time was over before it came.
+    async fn broken_by_result(&self, command: &Command, invocation: &Invocation) -> anyhow::Result<Vec<String>> {
+        let agent = self.agents.iter().find(|agent| agent.node_id() == Some(&invocation.node_id));
+        let Some(agent) = agent else { return Ok(Vec::new()) };
+        let Some(report) = agent.journal.get(&invocation.job_id).and_then(|job| job.report.as_ref()) else {
+            return Ok(match invocation.state {
+                InvocationState::Ended(EndState::Success | EndState::Failed | EndState::ExecutionTimedOut) => {
+                    vec![format!("{} on {} has a result that no agent made", self.command_name(&command.command_id), agent.name())]
+                }
+                _ => Vec::new(),
+            });
+        };
+        let too_late = invocation.state == InvocationState::Ended(EndState::DeliveryTimedOut)
+            && invocation.finished_at.is_some_and(|at| at >= invocation.expires_at);
+        if too_late {
+            return Ok(Vec::new());
+        }
+        let place = format!("{} on {}", self.command_name(&command.command_id), agent.name());
+        let expected = InvocationState::Ended(end_of(report));
+        if invocation.state != expected {
+            return Ok(vec![format!("{place} is {}, but the agent reported {expected}", invocation.state)]);
+        }
+        let mut broken = Vec::new();
+        let outputs = self.server.store.step_output_list(&home()?, &command.command_id, &invocation.node_id).await?;
+        for step in &report.steps {
+            let kept = outputs.iter().find(|output| output.step == step.name);
+            let same = kept.is_some_and(|output| output.stdout == step.stdout && output.stderr == step.stderr);
+            if !same {
+                broken.push(format!("{place}: step {} wrote {:?}, kept is {kept:?}", step.name, step.stdout));
+            }
+            let status = invocation.steps.iter().find(|known| known.name == step.name).map(|known| known.status);
+            if status != Some(status_of(step.status)) {
+                broken.push(format!("{place}: step {} ended as {:?}, shown is {status:?}", step.name, step.status));
+            }
+        }
+        Ok(broken)
+    }
+
+    /// Each patch run is kept once, and the inventory kept is the one that was told last.
+    async fn broken_in_reports(&self) -> anyhow::Result<Vec<String>> {
+        let mut broken = Vec::new();
+        let scope = home()?;
+        for (number, agent) in self.agents.iter().enumerate() {
+            let Some(node) = agent.node_id() else { continue };
+            let kept = self.server.store.patch_report_list(&scope, node, None, ROWS_MAX).await?.len();
+            let made = self.world.patch_reports.get(&number).copied().unwrap_or_default();
+            if kept != made {
+                broken.push(format!("{} made {made} patch reports, {kept} are kept", agent.name()));
+            }
+            let stored = self.server.store.inventory_get(&scope, node).await?.map(|inventory| inventory.digest());
+            if stored != agent.inventory_digest() {
+                broken.push(format!("the inventory of {} is not the one it told last", agent.name()));
+            }
+        }
+        Ok(broken)
+    }
+}
+
+impl Replay {
+    fn moves(&mut self, command: &Command, node: NodeId, to: InvocationState) {
+        let id = &command.command_id;
+        let key = (id.clone(), node);
+        let from = self.states.insert(key.clone(), to).unwrap_or(InvocationState::PENDING);
+        if from.is_ended() {
+            self.broken.push(format!("{id} on {}: {from} was left for {to}", key.1));
+        }
+        let tally = |states: &BTreeMap<(CommandId, NodeId), InvocationState>| {
+            let mut tally = Tally::default();
+            states.iter().filter(|((command, _), _)| command == id).for_each(|(_, state)| tally.add(*state, 1));
+            tally
+        };
+        let now = tally(&self.states);
+        let limit = command.max_concurrency.concurrency(command.target_count);
+        if now.in_flight > limit {
+            self.broken.push(format!("{id}: {} in flight, {limit} allowed", now.in_flight));
+        }
+        let started = from == InvocationState::PENDING && to == InvocationState::Open(OpenState::Sent);
+        if started && now.errors() > command.max_errors.errors(command.target_count) {
+            self.broken.push(format!("{id} was started on {} after {} errors", key.1, now.errors()));
+        }
+    }
+}
+
+fn status_of(reported: Reported) -> StepStatus {
+    match reported {
+        Reported::Success => StepStatus::Success,
+        Reported::Failed | Reported::Interrupted => StepStatus::Failed,
+        Reported::TimedOut => StepStatus::TimedOut,
+        Reported::Cancelled => StepStatus::Cancelled,
+        Reported::Skipped => StepStatus::Skipped,
+    }
+}
+
+/// Failed before timed out before cancelled before success.
+fn end_of(report: &JobReport) -> EndState {
+    let any = |wanted: StepStatus| report.steps.iter().any(|step| status_of(step.status) == wanted);
+    match () {
+        () if any(StepStatus::Failed) => EndState::Failed,
+        () if any(StepStatus::TimedOut) => EndState::ExecutionTimedOut,
+        () if any(StepStatus::Cancelled) => EndState::Cancelled,
+        () => EndState::Success,
+    }
+}
