@@ -126,6 +126,8 @@ impl OpenState {
             }),
             (E::CancelConfirmed, _) => end(EndState::Cancelled),
             (E::AgentRefused(_), Self::Running) => None,
+            // It has written the job down; an order that it refuses since is another's copy of it.
+            (E::AgentRefused(_), Self::Accepted) => Some(Transition::Unchanged),
             // The cancel was there before the job: the node refuses the job, which is what was wanted.
             (E::AgentRefused(_), Self::Cancelling) => end(EndState::Cancelled),
             (E::AgentRefused(refusal), _) => end(match refusal {
@@ -221,6 +223,8 @@ pub(crate) mod tests {
             (&[CancelRequested], "Cancelled", "Cancelled"),
             (&[Sent, CancelRequested], "Cancelling", "Cancelling"),
             (&[Sent, CancelRequested, CancelConfirmed], "Cancelled", "Cancelled"),
+            (&[Sent, CancelRequested, AgentRefused(AgentRefusal::Unreadable)], "Cancelled", "Cancelled"),
+            (&[Sent, Accepted, AgentRefused(AgentRefusal::Unreadable)], "InProgress", "InProgress"),
             (&[Sent, Started, CancelRequested, Finished(Outcome::Success)], "Success", "Success"),
             (&[DeliveryExpired], "DeliveryTimedOut", "TimedOut"),
             (&[Sent, DeliveryExpired], "InProgress", "InProgress"),
