@@ -16,8 +16,14 @@ impl FileLock {
     pub(crate) fn take(database: &Path) -> Result<Self, OpenError> {
         let unavailable = |e: std::io::Error| OpenError::Unavailable(format!("{}: {e}", database.display()));
         let path = beside(database, "lock");
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(unavailable)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(unavailable)?;
         if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(unavailable(error.into()));

@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_wire::{
-    Bytes32, FromServer, Job, Order, OrderBody, SignedOrder, ToServer, ToServerBody, order_text,
-};
+use agent_wire::{Bytes32, FromServer, Job, Order, OrderBody, SignedOrder, ToServer, ToServerBody, order_text};
 use identifiers::{CommandId, JobId, NodeId, Timestamp};
 use identity::SigningKey;
 use packages::Inventory;
@@ -104,6 +102,12 @@ impl SimulatedAgent {
     #[must_use]
     pub fn is_on_line(&self) -> bool {
         self.line.is_some()
+    }
+
+    /// The jobs that it has written down, over or not.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        self.journal.len()
     }
 
     /// The messages that wait for their acknowledgement.
@@ -293,9 +297,10 @@ impl SimulatedAgent {
 
     /// Tells a result unless it is on its way.
     pub(super) fn tell_result(&mut self, report: agent_wire::JobReport) {
-        let on_its_way = self.spool.values().any(
-            |body| matches!(body, ToServerBody::JobFinished(other) if other.job_id == report.job_id),
-        );
+        let on_its_way = self
+            .spool
+            .values()
+            .any(|body| matches!(body, ToServerBody::JobFinished(other) if other.job_id == report.job_id));
         if !on_its_way {
             self.tell(ToServerBody::JobFinished(report));
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use agent_wire::{
     ActivationCode, Bytes32, Bytes64, FromServer, FromServerHandshake, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Purpose,
-    ToServer, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
+    ToServer, ToServerBody, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
 };
 use anyhow::{Context, bail, ensure};
 use aws_wire::ssm::CreateActivationRequest;
@@ -109,12 +109,8 @@ impl SimulatedFleet {
         self.note(format!("{name} is registered"));
         let agent = self.agent_mut(agent)?;
         agent.incarnation = incarnation;
-        agent.identity = Some(NodeIdentity {
-            node_id: node_id.clone(),
-            node_key,
-            server_key: challenged.server_key,
-            job_key,
-        });
+        agent.identity =
+            Some(NodeIdentity { node_id: node_id.clone(), node_key, server_key: challenged.server_key, job_key });
         Ok(node_id)
     }
 
@@ -313,6 +309,25 @@ impl SimulatedFleet {
                 return Ok(());
             }
         }
+    }
+
+    /// An agent says something that is not from its spool, and the server's answers come back to the caller. `id` 0: it is
+    /// not to be acknowledged.
+    ///
+    /// # Errors
+    /// When the agent has no connection.
+    pub async fn say(&mut self, agent: usize, id: u64, body: ToServerBody) -> anyhow::Result<Vec<FromServer>> {
+        let message = travelled(&ToServer { id, body })?;
+        self.note_to_server(agent, id, &message.body);
+        let number = self.agent(agent)?.line.as_ref().context("no connection")?.link;
+        let link = self.links.get(&number).context("no connection")?;
+        let session = link.session.as_ref().context("the server has closed the connection")?;
+        let answers = self.server.agent_message(session, message).await;
+        for answer in &answers {
+            self.note_to_agent(agent, answer);
+        }
+        self.sweep_links().await?;
+        Ok(answers)
     }
 
     /// The network between an agent and the server is gone. What was on its way is lost, and neither end knows.

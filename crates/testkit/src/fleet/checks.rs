@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use aws_wire::ssm::DescribeInstanceInformationRequest;
 use agent_wire::{JobReport, StepStatus as Reported};
+use anyhow::Context;
+use aws_wire::ssm::DescribeInstanceInformationRequest;
 use commands::{Command, EndState, Invocation, InvocationState, OpenState, StepStatus, Tally};
 use control::settings::HEARTBEAT_SECONDS;
 use identifiers::{CommandId, NodeId, Timestamp};
@@ -91,7 +92,19 @@ impl SimulatedFleet {
         Ok(rows.into_iter().map(|versioned| (versioned.row.command_id.clone(), versioned.row)).collect())
     }
 
-    async fn invocation_rows(&self, command: &CommandId) -> anyhow::Result<Vec<Invocation>> {
+    /// A command's row.
+    ///
+    /// # Errors
+    /// When there is no such command.
+    pub async fn command_row(&self, command: &CommandId) -> anyhow::Result<Command> {
+        self.server.store.command_get(&home()?, command).await?.row.context("no such command")
+    }
+
+    /// A command's invocations.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn invocation_rows(&self, command: &CommandId) -> anyhow::Result<Vec<Invocation>> {
         let query = InvocationQuery { command_id: Some(command.clone()), ..InvocationQuery::all(ROWS_MAX) };
         let rows = self.server.store.invocation_list(&home()?, &query).await?;
         Ok(rows.into_iter().map(|versioned| versioned.row).collect())
@@ -148,7 +161,8 @@ impl SimulatedFleet {
         };
         let invocations = self.invocation_rows(id).await?;
         let tally = Tally::of(&invocations);
-        let counted = (command.target_count, command.completed_count, command.error_count, command.delivery_timed_out_count);
+        let counted =
+            (command.target_count, command.completed_count, command.error_count, command.delivery_timed_out_count);
         if counted != (tally.total, tally.completed(), tally.errors(), tally.delivery_timed_out) {
             broken.push(format!("{name} counts {counted:?}, but its invocations are {tally:?}"));
         }
@@ -186,7 +200,11 @@ impl SimulatedFleet {
         let Some(report) = agent.journal.get(&invocation.job_id).and_then(|job| job.report.as_ref()) else {
             return Ok(match invocation.state {
                 InvocationState::Ended(EndState::Success | EndState::Failed | EndState::ExecutionTimedOut) => {
-                    vec![format!("{} on {} has a result that no agent made", self.command_name(&command.command_id), agent.name())]
+                    vec![format!(
+                        "{} on {} has a result that no agent made",
+                        self.command_name(&command.command_id),
+                        agent.name()
+                    )]
                 }
                 _ => Vec::new(),
             });

@@ -8,8 +8,8 @@ use aws_wire::Sensitive;
 use aws_wire::ssm::{CancelCommandRequest, SendCommandRequest, Target};
 use identifiers::{CommandId, IdSource, JobId, SeededIds, Timestamp};
 
-use super::jobs::{Next, StepEnd};
 use super::SimulatedFleet;
+use super::jobs::{Next, StepEnd};
 
 /// A command to be sent to every registered node, or to some.
 #[derive(Debug, Clone)]
@@ -130,6 +130,25 @@ impl SimulatedFleet {
         let name = self.command_name(command);
         self.note(format!("{name} is cancelled"));
         self.sweep_links().await
+    }
+
+    /// Writes into the transcript how far a command is, on each of its nodes.
+    ///
+    /// # Errors
+    /// When there is no such command.
+    pub async fn note_command(&mut self, command: &CommandId) -> anyhow::Result<()> {
+        let row = self.command_row(command).await?;
+        let mut nodes = Vec::new();
+        for invocation in self.invocation_rows(command).await? {
+            let agent = self.agents.iter().find(|agent| agent.node_id() == Some(&invocation.node_id));
+            let name = agent.map_or_else(|| invocation.node_id.to_string(), |agent| agent.name().to_owned());
+            nodes.push(format!("{name} {}", invocation.state));
+        }
+        nodes.sort();
+        let (done, all, errors) = (row.completed_count, row.target_count, row.error_count);
+        let (name, state) = (self.command_name(command), row.state);
+        self.note(format!("{name} is {state}: {done} of {all} done, {errors} errors; {}", nodes.join(", ")));
+        Ok(())
     }
 
     /// The jobs that an agent may go on with now: five scripts at once, one patch operation.

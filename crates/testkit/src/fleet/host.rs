@@ -3,9 +3,7 @@
 use agent_wire::{HostFacts, InventoryReport, OfferedVersion, PatchRunReport, PatchStep};
 use identifiers::{CommandId, JobId, Timestamp};
 use packages::{Distribution, InstallState, InstalledPackage, Inventory, InventoryDelta};
-use patching::{
-    ComplianceLevel, Coverage, PatchOperation, PatchReport, PatchRow, PatchState, PatchSummary, Reason,
-};
+use patching::{ComplianceLevel, Coverage, PatchOperation, PatchReport, PatchRow, PatchState, PatchSummary, Reason};
 
 const NAMES: [&str; 4] = ["adduser", "libssl3", "openssh-server", "zlib1g"];
 

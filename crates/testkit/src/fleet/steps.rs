@@ -6,7 +6,7 @@ use super::calls::CutOff;
 /// How often what goes wrong, in thousandths: of the steps of a history, or of what the name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Faults {
-    /// A frame is lost although its connection stays.
+    /// A message or an order is lost although its connection stays.
     pub lose_permille: u32,
     /// A frame arrives twice.
     pub duplicate_permille: u32,
@@ -231,6 +231,11 @@ impl SimulatedFleet {
         }
         let at = place % line.len();
         let what = if kind < lose {
+            // What the server could not keep, or an order that found its queue full. Answers go with their connection.
+            let answer = outwards && !line.get(at).is_some_and(|frame| frame.contains("\"kind\":\"order\""));
+            if answer {
+                return false;
+            }
             line.remove(at);
             "is lost"
         } else if kind < lose + double {

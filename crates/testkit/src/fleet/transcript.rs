@@ -20,8 +20,8 @@ pub fn compare_transcript(path: &Path, transcript: &[String]) -> anyhow::Result<
     if std::env::var(VARIABLE).is_ok_and(|value| value == "1") {
         return std::fs::write(path, text).with_context(|| path.display().to_string());
     }
-    let committed = std::fs::read_to_string(path)
-        .with_context(|| format!("{}: set {VARIABLE}=1 to write it", path.display()))?;
+    let committed =
+        std::fs::read_to_string(path).with_context(|| format!("{}: set {VARIABLE}=1 to write it", path.display()))?;
     if committed == text {
         return Ok(());
     }

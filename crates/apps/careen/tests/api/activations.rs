@@ -90,7 +90,10 @@ fn activations_are_filtered_and_paged(clients: &Clients) {
     let (first, role) = (made[0].clone(), "FilterKey=IamRole,FilterValues=Paged");
     made.sort();
     assert_eq!(ids(&["--filters", role]), made);
-    assert_eq!(ids(&["--filters", role, "FilterKey=DefaultInstanceName,FilterValues=db,other"]), [first.clone()]);
+    assert_eq!(
+        ids(&["--filters", role, "FilterKey=DefaultInstanceName,FilterValues=db,other"]),
+        std::slice::from_ref(&first)
+    );
     assert_eq!(ids(&["--filters", &format!("FilterKey=ActivationIds,FilterValues={first}")]), [first]);
     assert!(ids(&["--filters", "FilterKey=IamRole,FilterValues=paged"]).is_empty(), "case counts");
     assert_eq!(ids(&["--filters", role, "--page-size", "1"]), made, "the CLI goes through all pages");

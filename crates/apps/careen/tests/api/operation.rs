@@ -11,6 +11,8 @@ use crate::clients::{Clients, Request, aws_program, isolate, text, texts};
 use crate::server::Place;
 
 const BOUND: Duration = Duration::from_secs(60);
+/// The predefined baseline of Debian.
+const DEBIAN: &str = "arn:aws:ssm:us-east-1:075727635805:patchbaseline/pb-09a5f8eb62bde80b1";
 
 /// Everything that the API tells, of all that can exist without nodes.
 fn everything(clients: &Clients, baseline: &str) -> Vec<Value> {
@@ -157,56 +159,18 @@ fn every_change_is_written_down_and_no_secret_is() {
 
     let made = clients.aws(&["ssm", "create-activation", "--iam-role", "Fleet"]);
     let (activation, code) = (text(&made["ActivationId"]), text(&made["ActivationCode"]));
-    let id = create(&clients, &whole_debian_baseline());
-    clients.aws(&["ssm", "update-patch-baseline", "--baseline-id", &id, "--name", "renamed"]);
-    let on = |task: &'static str| ["ssm", task, "--resource-type", "PatchBaseline", "--resource-id", &id];
-    clients.aws(&[&on("add-tags-to-resource")[..], &["--tags", "Key=a,Value=1"]].concat());
-    clients.aws(&[&on("add-tags-to-resource")[..], &["--tags", "Key=a,Value=1"]].concat());
-    clients.aws(&[&on("remove-tags-from-resource")[..], &["--tag-keys", "a"]].concat());
-    clients.aws(&["ssm", "register-default-patch-baseline", "--baseline-id", &id]);
-    let debian = "arn:aws:ssm:us-east-1:075727635805:patchbaseline/pb-09a5f8eb62bde80b1";
-    clients.aws(&["ssm", "register-default-patch-baseline", "--baseline-id", debian]);
-    let group = ["--baseline-id", &id, "--patch-group", "web"];
-    clients.aws(&[&["ssm", "register-patch-baseline-for-patch-group"][..], &group].concat());
-    clients.aws(&[&["ssm", "deregister-patch-baseline-for-patch-group"][..], &group].concat());
-    let script = "commands=echo the-password-in-a-script";
-    let send = ["ssm", "send-command", "--document-name", "AWS-RunShellScript", "--parameters", script];
-    clients.aws(&[&send[..], &["--targets", "Key=InstanceIds,Values=*"]].concat());
-    clients.aws(&["ssm", "delete-patch-baseline", "--baseline-id", &id]);
+    let id = changes_of_every_kind(&clients);
     clients.refuses(&["ssm", "get-patch-baseline", "--baseline-id", &id], "DoesNotExistException", "");
     let delete = Request::ssm(&server.address(), "DeleteActivation", &json!({"ActivationId": activation}).to_string());
     let last = clients.send(&delete.signed(&key));
     assert_eq!((last.status, last.body.as_str()), (200, "{}"));
 
     let all = server.audit(&[]);
-    assert_eq!((&all[0]["action"], &all[0]["principal"]), (&json!("careen:PutAccessKey"), &json!("careen")), "{all:?}");
+    assert_eq!((&all[0]["action"], &all[0]["principal"]), (&json!("careen:PutAccessKey"), &json!("system")), "{all:?}");
     let records = &all[1..];
     let arn = format!("arn:aws:ssm:us-east-1:000000000000:patchbaseline/{id}");
-    let expected: [(&str, &str, fn(&Value) -> bool, fn(&Value) -> bool); 12] = [
-        ("CreateActivation", "activation/", Value::is_null, |row| row["iam_role"] == "Fleet"),
-        ("CreatePatchBaseline", &arn, Value::is_null, |row| row["name"] == "debian-web"),
-        ("UpdatePatchBaseline", &arn, |row| row["name"] == "debian-web", |row| row["name"] == "renamed"),
-        ("AddTagsToResource", &arn, |tags| *tags == json!({}), |tags| tags.to_string().contains('1')),
-        ("RemoveTagsFromResource", &arn, |tags| *tags == json!({"a": "1"}), |tags| *tags == json!({})),
-        ("RegisterDefaultPatchBaseline", &arn, Value::is_null, |row| row["operating_system"] == "DEBIAN"),
-        (
-            "RegisterDefaultPatchBaseline",
-            debian,
-            |row| row["predefined"] == false,
-            |row| row["operating_system"] == "DEBIAN",
-        ),
-        ("RegisterPatchBaselineForPatchGroup", &arn, Value::is_null, |row| row["patch_group"] == "web"),
-        ("DeregisterPatchBaselineForPatchGroup", &arn, |row| row["patch_group"] == "web", Value::is_null),
-        ("SendCommand", "command/", Value::is_null, |row| row["document_name"] == "AWS-RunShellScript"),
-        ("DeletePatchBaseline", &arn, |row| row["name"] == "renamed", Value::is_null),
-        ("DeleteActivation", "activation/", |row| row["iam_role"] == "Fleet", Value::is_null),
-    ];
-    let actions: Vec<String> = records.iter().map(|record| text(&record["action"])).collect();
-    let wanted: Vec<String> = expected.iter().map(|(action, ..)| format!("ssm:{action}")).collect();
-    assert_eq!(actions, wanted, "each change once, in order; what changed nothing is not there");
-    for (record, (action, resource, before, after)) in records.iter().zip(expected) {
-        assert!(text(&record["resource"]).contains(resource), "{action}: {record}");
-        assert!(before(&record["before"]) && after(&record["after"]), "{action}: {record}");
+    each_is_there_with_before_and_after(records, &arn);
+    for record in records {
         assert_eq!((&record["principal"], &record["outcome"]), (&json!(format!("key/{}", key.0)), &json!("done")));
         assert_eq!(record["source_address"], "127.0.0.1");
     }
@@ -215,18 +179,74 @@ fn every_change_is_written_down_and_no_secret_is() {
 
     let printed = all.iter().map(Value::to_string).collect::<String>() + &server.log();
     server.stop();
-    let mut secrets = vec![key.1.as_str(), &code, "s3cret-of-the-source", "the-password-in-a-script"];
-    for secret in &secrets {
+    for secret in [&key.1, &code, "s3cret-of-the-source", "the-password-in-a-script"] {
         assert!(!printed.contains(secret), "{secret} is in the audit or in the log");
     }
-    // Scripts and sources are kept to be run; keys and codes are not kept in clear, whole or in part.
-    secrets.truncate(2);
     let database = place.database_bytes();
-    let holds = |text: &str| database.windows(text.len()).any(|window| window == text.as_bytes());
-    assert!(holds(&key.0) && holds(&activation), "the search finds what is there");
-    for secret in secrets {
-        let half = secret.len() / 2;
-        assert!(!holds(&secret[..half]) && !holds(&secret[half..]), "{secret} is in the database");
+    let holds = |bytes: &[u8]| database.windows(bytes.len()).any(|window| window == bytes);
+    assert!(holds(key.0.as_bytes()) && holds(activation.as_bytes()), "the search finds what is there");
+    // Scripts and sources are kept to be run; keys and codes are not kept in clear.
+    let shown_once = agent_wire::ActivationCode::parse(&code).unwrap();
+    let secret = shown_once.secret();
+    for (what, bytes) in [
+        ("the secret key", key.1.as_bytes()),
+        ("the code", &code.as_bytes()[..20]),
+        ("the code's bytes", secret),
+        ("the code's digest, which is as good", identity::sha256(secret).as_slice()),
+    ] {
+        assert!(!holds(bytes), "{what} is in the database");
+    }
+}
+
+/// One change of each kind, and two that change nothing; gives the id of the baseline, which is gone in the end.
+fn changes_of_every_kind(clients: &Clients) -> String {
+    let id = create(clients, &whole_debian_baseline());
+    clients.aws(&["ssm", "update-patch-baseline", "--baseline-id", &id, "--name", "renamed"]);
+    let on = |task: &'static str| ["ssm", task, "--resource-type", "PatchBaseline", "--resource-id", &id];
+    for _ in 0..2 {
+        clients.aws(&[&on("add-tags-to-resource")[..], &["--tags", "Key=a,Value=1"]].concat());
+    }
+    clients.aws(&[&on("remove-tags-from-resource")[..], &["--tag-keys", "a"]].concat());
+    clients.aws(&["ssm", "register-default-patch-baseline", "--baseline-id", &id]);
+    clients.aws(&["ssm", "register-default-patch-baseline", "--baseline-id", DEBIAN]);
+    let group = ["--baseline-id", &id, "--patch-group", "web"];
+    clients.aws(&[&["ssm", "register-patch-baseline-for-patch-group"][..], &group].concat());
+    clients.aws(&[&["ssm", "deregister-patch-baseline-for-patch-group"][..], &group].concat());
+    let script = "commands=echo the-password-in-a-script";
+    let send = ["ssm", "send-command", "--document-name", "AWS-RunShellScript", "--parameters", script];
+    clients.aws(&[&send[..], &["--targets", "Key=InstanceIds,Values=*"]].concat());
+    for _ in 0..2 {
+        clients.aws(&["ssm", "delete-patch-baseline", "--baseline-id", &id]);
+    }
+    id
+}
+
+/// Looks at what a record has as before or as after.
+type Look = fn(&Value) -> bool;
+
+fn each_is_there_with_before_and_after(records: &[Value], arn: &str) {
+    let of_debian: Look = |row| row["operating_system"] == "DEBIAN";
+    let of_web: Look = |row| row["patch_group"] == "web";
+    let expected: [(&str, &str, Look, Look); 12] = [
+        ("CreateActivation", "activation/", Value::is_null, |row| row["iam_role"] == "Fleet"),
+        ("CreatePatchBaseline", arn, Value::is_null, |row| row["name"] == "debian-web"),
+        ("UpdatePatchBaseline", arn, |row| row["name"] == "debian-web", |row| row["name"] == "renamed"),
+        ("AddTagsToResource", arn, |tags| *tags == json!({}), |tags| *tags == json!({"a": "1"})),
+        ("RemoveTagsFromResource", arn, |tags| *tags == json!({"a": "1"}), |tags| *tags == json!({})),
+        ("RegisterDefaultPatchBaseline", arn, Value::is_null, of_debian),
+        ("RegisterDefaultPatchBaseline", DEBIAN, |row| row["predefined"] == false, of_debian),
+        ("RegisterPatchBaselineForPatchGroup", arn, Value::is_null, of_web),
+        ("DeregisterPatchBaselineForPatchGroup", arn, of_web, Value::is_null),
+        ("SendCommand", "command/", Value::is_null, |row| row["document_name"] == "AWS-RunShellScript"),
+        ("DeletePatchBaseline", arn, |row| row["name"] == "renamed", Value::is_null),
+        ("DeleteActivation", "activation/", |row| row["iam_role"] == "Fleet", Value::is_null),
+    ];
+    let actions: Vec<String> = records.iter().map(|record| text(&record["action"])).collect();
+    let wanted: Vec<String> = expected.iter().map(|(action, ..)| format!("ssm:{action}")).collect();
+    assert_eq!(actions, wanted, "each change once, in order; what changed nothing is not there");
+    for (record, (action, resource, before, after)) in records.iter().zip(expected) {
+        assert!(text(&record["resource"]).contains(resource), "{action}: {record}");
+        assert!(before(&record["before"]) && after(&record["after"]), "{action}: {record}");
     }
 }
 
@@ -236,7 +256,7 @@ fn audit_is_filtered(server: &crate::server::Server<'_>, records: &[Value], arn:
     assert_eq!(seqs(&["--action", "ssm:SendCommand"]), [of(9)]);
     assert_eq!(seqs(&["--request-id", records[3]["request_id"].as_str().unwrap()]), [of(3)]);
     assert_eq!(seqs(&["--resource", arn, "--since", records[8]["at"].as_str().unwrap()]), [of(8), of(10)]);
-    assert_eq!(seqs(&["--until", records[0]["at"].as_str().unwrap()]), [None; 0]);
+    assert_eq!(seqs(&["--until", records[0]["at"].as_str().unwrap()]), [Some(1)], "the key alone");
     assert_eq!(seqs(&["--region", "eu-west-1"]), [None; 0]);
     let actions: Vec<Value> = server.audit(&["--resource", arn]).iter().map(|row| row["action"].clone()).collect();
     assert_eq!(texts(&json!(actions)).len(), 8);

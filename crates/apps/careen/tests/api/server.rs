@@ -159,6 +159,8 @@ impl Server<'_> {
 
     /// Ends it as systemd would, and waits until it has ended well.
     pub(crate) fn stop(mut self) {
+        // The server listens to signals only a moment after it listens to requests; before that they just end it.
+        wait_until("the server to listen to signals", BOUND, || self.catches(Signal::TERM)).unwrap();
         self.signal(Signal::TERM);
         wait_until("the server to end", BOUND, || self.child.try_wait().unwrap().is_some()).unwrap();
         let status = self.child.wait().unwrap();
@@ -169,6 +171,14 @@ impl Server<'_> {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Whether the process has a handler for a signal (`SigCgt` of proc_pid_status(5), bit 0 is signal 1).
+    fn catches(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+        mask & (1 << (signal.as_raw() - 1)) != 0
     }
 
     fn signal(&self, signal: Signal) {

@@ -49,6 +49,15 @@ fn commands_reach_whom_they_are_meant_for_and_stop_after_an_error() {
             .contains("InvocationDoesNotExist")
     );
 
+    // More output than is kept: its beginning, and that there was more. The node stays with us meanwhile.
+    let flood = site.send_script(&nodes[0], "seq 1 400000; seq 1 100000 >&2");
+    let told = site.wait_ended(&flood, &nodes[0], BOUND);
+    for (stream, characters) in [("StandardOutputContent", 24_000), ("StandardErrorContent", 8_000)] {
+        let content = text(&told[stream]);
+        assert!(content.starts_with("1\n2\n3\n") && content.ends_with("--output truncated--"), "{stream}");
+        assert_eq!(content.chars().count(), characters);
+    }
+
     // To all, one after the other, no error borne: the middle one fails, so the last one is never asked.
     let script = format!("echo asked >> /root/asked; test \"$(hostname)\" != {}", nodes[1].host.name());
     let everywhere = ["--targets", "Key=InstanceIds,Values=*", "--max-concurrency", "1", "--max-errors", "0"];

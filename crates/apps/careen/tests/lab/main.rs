@@ -6,6 +6,7 @@
 mod apt;
 mod cancelling;
 mod commands;
+mod failures;
 mod impostors;
 mod interruptions;
 mod middleman;
@@ -14,3 +15,4 @@ mod reasons;
 mod reboots;
 mod site;
 mod unprivileged;
+mod up;

@@ -2,7 +2,7 @@
 
 use testkit::{BootEnd, HostPackages, SmallPackage, SmallRepository};
 
-use crate::site::{Node, Site, pretty, text};
+use crate::site::{BOUND, Node, SERVICE, Site, pretty, text};
 
 /// A package whose every configuration leaves a line in /root/configured.
 fn package(name: &str, version: &str) -> SmallPackage {
@@ -16,6 +16,29 @@ fn assert_configured(node: &Node, expected: &[&str]) {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_script_may_ask_for_a_reboot_and_is_told_when_there_is_none() {
+    let Some(site) = Site::for_test() else { return };
+    let node = site.node("h1", HostPackages::Empty);
+    let asks = "echo run >> /root/runs; test -e /root/first && echo after && exit 0; touch /root/first; exit 194";
+    let command = site.send_script(&node, asks);
+    let ended = site.wait_ended(&command, &node, BOUND);
+    assert_eq!((&ended["Status"], &ended["StandardOutputContent"]), (&"Success".into(), &"after\n".into()));
+    assert_eq!((node.host.boots(), node.lines("/root/runs")), (2, 2));
+
+    // A host whose reboot command refuses: the step fails with its words, and the host stays up.
+    node.host.remove_service(SERVICE).unwrap();
+    node.host.write_file("/root/no-reboot", "#!/bin/sh\necho not on a Friday >&2; exit 4\n", 0o755).unwrap();
+    node.start_service_with(&["--reboot-command", "/root/no-reboot"]);
+    node.host.shell("rm /root/first").unwrap();
+    let command = site.send_script(&node, asks);
+    let ended = site.wait_ended(&command, &node, BOUND);
+    assert_eq!(ended["Status"], "Failed", "{}", pretty(&ended));
+    let error = text(&ended["StandardErrorContent"]);
+    assert!(error.contains("A reboot was wanted but cannot be had") && error.contains("not on a Friday"), "{error}");
+    assert_eq!((node.host.boots(), node.lines("/root/runs")), (2, 3));
 }
 
 #[test]

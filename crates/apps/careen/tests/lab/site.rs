@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testkit::{
     Finished, Host, HostOptions, HostPackages, Lab, SWITCH_ADDRESS, ServiceSpec, SmallRepository, SwitchProcess,
-    binary, in_continuous_integration, run_bounded, run_bounded_with_input, wait_for, wait_until,
+    TestDatabase, binary, in_continuous_integration, run_bounded, run_bounded_with_input, wait_for, wait_until,
 };
 
 /// How long anything may take that is no installation of many packages.
@@ -39,6 +39,8 @@ pub(crate) struct Site {
     port: Cell<u16>,
     aws: PathBuf,
     data: PathBuf,
+    /// Dropped after the server.
+    database: Option<TestDatabase>,
     hosts: RefCell<Vec<Host>>,
     pub(crate) lab: Lab,
 }
@@ -71,21 +73,25 @@ impl Site {
         Some(site)
     }
 
+    /// The same over a PostgreSQL database.
+    pub(crate) fn for_test_on_postgres() -> Option<Self> {
+        let mut site = Self::without_server()?;
+        site.database = Some(TestDatabase::postgres(None).unwrap());
+        site.start_server(PORT);
+        Some(site)
+    }
+
     /// A site whose server has not been started.
     pub(crate) fn without_server() -> Option<Self> {
         let lab = Lab::for_test().unwrap()?;
-        let Some(aws) = std::env::var_os("CAREEN_TEST_AWS") else {
-            let text = "NOT TESTED: there is no AWS CLI (CAREEN_TEST_AWS); run the tests with `cargo xtask test`";
-            assert!(!in_continuous_integration(), "{text}");
-            eprintln!("{text}");
-            return None;
-        };
+        let aws = aws_program()?;
         let data = lab.folder().join("server");
         Some(Self {
             server: RefCell::default(),
             port: Cell::new(PORT),
-            aws: aws.into(),
+            aws,
             data,
+            database: None,
             hosts: RefCell::default(),
             lab,
         })
@@ -97,6 +103,14 @@ impl Site {
         let mut command = self.lab.switch_command(env!("CARGO_BIN_EXE_careen"));
         command.arg("server").arg("--data").arg(&self.data).arg("--allow-plaintext");
         command.arg("--listen").arg(format!("{SWITCH_ADDRESS}:{port}")).env_remove("RUST_LOG");
+        if let Some(database) = &self.database {
+            command.arg("--database").arg(database.url());
+        }
+        // Nothing of this machine's own settings.
+        let foreign = std::env::vars_os().map(|(name, _)| name);
+        for name in foreign.filter(|name| name.to_str().is_some_and(|name| name.starts_with("CAREEN_"))) {
+            command.env_remove(name);
+        }
         let mut server = self.lab.spawn_in_switch(command).unwrap();
         wait_until("the server to be ready", BOUND, || {
             assert!(server.is_running(), "the server has ended: {}", server.log_text());
@@ -116,11 +130,6 @@ impl Site {
         let mut server = self.server.borrow_mut().take().unwrap();
         server.terminate().unwrap();
         assert!(server.wait_end(BOUND).unwrap().success(), "{}", server.log_text());
-    }
-
-    /// What the server has logged since it was started last.
-    pub(crate) fn server_log(&self) -> String {
-        self.server.borrow().as_ref().map(SwitchProcess::log_text).unwrap_or_default()
     }
 
     /// Runs `aws ssm ARGUMENTS...`, whatever comes of it.
@@ -317,7 +326,12 @@ impl Node {
 
     /// Makes the agent a service and waits until it is connected.
     pub(crate) fn start_service(&self) {
-        let run = [AGENT, "run", "--reconnect-seconds-max", "1"];
+        self.start_service_with(&[]);
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_service_with(&self, arguments: &[&str]) {
+        let run = [&[AGENT, "run", "--reconnect-seconds-max", "1"], arguments].concat();
         self.host.install_service(SERVICE, &ServiceSpec::always(run)).unwrap();
         self.wait_connected();
     }
@@ -355,6 +369,7 @@ impl Node {
 
     /// Ends the agent with SIGKILL; its service starts it again.
     pub(crate) fn kill_agent(&self) {
+        wait_until("the agent to run", BOUND, || self.host.service_process(SERVICE).is_some()).unwrap();
         self.host.kill_service(SERVICE).unwrap();
     }
 
@@ -377,6 +392,17 @@ impl Node {
         let audit = self.host.exec(["dpkg", "--audit"]).unwrap();
         assert!(audit.succeeded() && audit.stdout.is_empty(), "dpkg --audit: {audit:?}");
     }
+}
+
+/// The AWS CLI; nothing where there is none, which is then said loudly.
+pub(crate) fn aws_program() -> Option<PathBuf> {
+    let program = std::env::var_os("CAREEN_TEST_AWS").map(PathBuf::from);
+    if program.is_none() {
+        let text = "NOT TESTED: there is no AWS CLI (CAREEN_TEST_AWS); run the tests with `cargo xtask test`";
+        assert!(!in_continuous_integration(), "{text}");
+        eprintln!("{text}");
+    }
+    program
 }
 
 /// `careen-agent register` on a host, the code from a file.

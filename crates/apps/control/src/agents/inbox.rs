@@ -202,14 +202,11 @@ fn job_refused(invocation: &Invocation, reason: &str) -> Report {
     }
 }
 
-/// An order was not obeyed. That ends only what waits for it: a node that has the job already refuses a late repetition
-/// too, and an order to cancel is given again.
+/// An order was not obeyed. That ends only what waits for it: an order to cancel is given again. Nor does a refusal after
+/// its time end it, for a node refuses a late repetition of what it has written down just the same.
 fn order_refused(invocation: &Invocation, reason: &str, now: Timestamp) -> Option<Report> {
-    let refusal = match now >= invocation.delivery_until {
-        true => AgentRefusal::TooLate,
-        false => AgentRefusal::Unreadable,
-    };
-    invocation.is_to_be_sent().then(|| Report::because(InvocationEvent::AgentRefused(refusal), reason))
+    let waits = invocation.is_to_be_sent() && now < invocation.delivery_until;
+    waits.then(|| Report::because(InvocationEvent::AgentRefused(AgentRefusal::Unreadable), reason))
 }
 
 fn plugin(invocation: &Invocation, step: &str) -> String {

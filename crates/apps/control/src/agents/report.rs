@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use agent_wire::{FromServer, InventoryReport, PatchRunReport};
 use changes::{Changes, Event, Versioned};
+use identifiers::Timestamp;
 use patching::{PatchReport, PreviousReport};
-use store::{ApplyError, InventoryApply, InventoryWrite, OfferedVersion, PatchQuery, Write};
+use store::{
+    ApplyError, IdempotencyRow, InventoryApply, InventoryWrite, OfferedVersion, PatchQuery, RecordWrite, Write,
+};
 
 use super::{AgentSession, inbox::Kept};
 use crate::{Error, Server, commit::ATTEMPTS_MAX};
@@ -33,6 +36,7 @@ impl Server {
                 at: self.now(),
                 versions: run.offered.iter().map(offered).collect(),
             }));
+            changes.writes.push(Write::from(RecordWrite::IdempotencyPut(first_time(session, &run, self.now()))));
             changes.events.push(Event {
                 at: self.now(),
                 kind: "node.patches.reported".to_owned(),
@@ -105,6 +109,18 @@ fn applied(session: &AgentSession, report: InventoryReport) -> InventoryApply {
         distribution: report.distribution,
         present: report.present,
         absent: report.absent,
+    }
+}
+
+/// What makes a report that comes twice count once. Its instants do not: those of a clock that is ahead are taken as the
+/// present each time.
+fn first_time(session: &AgentSession, run: &PatchRunReport, now: Timestamp) -> IdempotencyRow {
+    IdempotencyRow {
+        operation: "careen:ReportPatches".to_owned(),
+        token: format!("{}/{}", session.node_id, run.report_id),
+        request_digest: String::new(),
+        result: serde_json::Value::Null,
+        at: now,
     }
 }
 

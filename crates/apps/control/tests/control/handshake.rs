@@ -1,0 +1,295 @@
+//! Who may become a node, and who may speak for one. Whoever may not learns nothing but that.
+
+use std::net::SocketAddr;
+
+use agent_wire::{
+    ActivationCode, Bytes32, Bytes64, FromServerHandshake, Hello, HostFacts, PROTOCOL_MAX, PROTOCOL_MIN, Purpose,
+    Refusal, RefusalCode, ToServer, ToServerBody, connect_text, register_proof_text,
+};
+use aws_wire::ssm::Operation;
+use control::agents::{AgentSession, Greeting};
+use identifiers::{ActivationId, NodeId};
+use identity::SigningKey;
+use serde_json::{Value, json};
+use testkit::fleet::SimulatedFleet;
+
+use crate::support::{ask, call, context_in, home, node, on_both, scope};
+
+fn peer() -> SocketAddr {
+    SocketAddr::from(([203, 0, 113, 5], 50_000))
+}
+
+fn hello(purpose: Purpose) -> Hello {
+    Hello {
+        protocol_min: PROTOCOL_MIN,
+        protocol_max: PROTOCOL_MAX,
+        agent_version: "0.1.0".to_owned(),
+        capabilities: Vec::new(),
+        nonce: Bytes32(identity::random_bytes().unwrap()),
+        purpose,
+    }
+}
+
+/// A conversation up to the challenge.
+struct Call {
+    greeting: Greeting,
+    hello: Hello,
+    nonce: Bytes32,
+    server_key: Bytes32,
+    epoch: i64,
+}
+
+async fn greet(fleet: &SimulatedFleet, purpose: Purpose) -> Call {
+    let hello = hello(purpose);
+    let (greeting, challenge) = fleet.server().agent_hello(hello.clone()).await.unwrap();
+    let FromServerHandshake::Challenge { identity_key, nonce, epoch, .. } = challenge else { panic!("{challenge:?}") };
+    Call { greeting, hello, nonce, server_key: identity_key, epoch }
+}
+
+impl Call {
+    fn proof(&self, id: &ActivationId, code: &ActivationCode, node_key: &Bytes32) -> Bytes32 {
+        let text = register_proof_text(id, &self.hello.nonce, &self.nonce, &self.server_key, node_key);
+        Bytes32(identity::hmac_sha256(&identity::sha256(code.secret()), text.as_bytes()))
+    }
+
+    fn signature(&self, node: &NodeId, key: &SigningKey) -> Bytes64 {
+        Bytes64(key.sign(&connect_text(node, &self.hello.nonce, &self.nonce, self.epoch, &self.server_key)))
+    }
+
+    async fn register(&self, fleet: &SimulatedFleet, node_key: Bytes32, proof: Bytes32) -> Result<NodeId, Refusal> {
+        let answer =
+            fleet.server().agent_register(&self.greeting, node_key, HostFacts::default(), proof, peer()).await?;
+        match answer {
+            FromServerHandshake::Registered { node_id, .. } => Ok(node_id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn prove(&self, fleet: &SimulatedFleet, signature: Bytes64) -> Result<AgentSession, Refusal> {
+        let proved = fleet.server().agent_prove(&self.greeting, signature, HostFacts::default(), peer()).await;
+        proved.map(|(session, _)| session)
+    }
+}
+
+/// An activation as the administrator gets it.
+struct Door {
+    id: ActivationId,
+    code: ActivationCode,
+}
+
+impl Door {
+    async fn open(fleet: &SimulatedFleet, request: Value) -> Self {
+        Self::of(&call(fleet, Operation::CreateActivation, request).await)
+    }
+
+    fn of(answer: &Value) -> Self {
+        Self {
+            id: ActivationId::parse(answer["ActivationId"].as_str().unwrap()).unwrap(),
+            code: ActivationCode::parse(answer["ActivationCode"].as_str().unwrap()).unwrap(),
+        }
+    }
+
+    async fn knock(&self, fleet: &SimulatedFleet) -> Result<(NodeId, SigningKey), Refusal> {
+        let call = greet(fleet, Purpose::Register { activation_id: self.id.clone() }).await;
+        let key = SigningKey::generate().unwrap();
+        let public = Bytes32(key.public_key());
+        let node = call.register(fleet, public, call.proof(&self.id, &self.code, &public)).await?;
+        Ok((node, key))
+    }
+}
+
+fn role() -> Value {
+    json!({"IamRole": "service-role/Fleet"})
+}
+
+async fn nodes(fleet: &SimulatedFleet) -> usize {
+    let answer = call(fleet, Operation::DescribeInstanceInformation, json!({})).await;
+    answer["InstanceInformationList"].as_array().unwrap().len()
+}
+
+on_both! {
+    a_stranger_does_not_learn_what_was_wrong: 0;
+    a_door_is_closed_when_it_is_used_up_or_expired: 0;
+    hosts_that_register_at_once_do_not_pass_the_limit: 0;
+    only_the_holder_of_the_nodes_key_speaks_for_it: 1;
+    of_two_connections_with_one_number_the_first_counts: 1;
+}
+
+async fn a_stranger_does_not_learn_what_was_wrong(fleet: &mut SimulatedFleet) {
+    let door = Door::open(fleet, role()).await;
+    let other = Door::open(fleet, role()).await;
+    let deleted = Door::open(fleet, role()).await;
+    call(fleet, Operation::DeleteActivation, json!({"ActivationId": deleted.id.to_string()})).await;
+    let unknown = ActivationId::parse("00000000-0000-4000-8000-000000000000").unwrap();
+    let purpose = |id: &ActivationId| Purpose::Register { activation_id: id.clone() };
+    let public = Bytes32(SigningKey::generate().unwrap().public_key());
+    let stolen = Bytes32(SigningKey::generate().unwrap().public_key());
+
+    let mut refusals = Vec::new();
+    // An id that there is not, and one that there was.
+    for (id, code) in [(&unknown, &door.code), (&deleted.id, &deleted.code)] {
+        let call = greet(fleet, purpose(id)).await;
+        refusals.push(call.register(fleet, public, call.proof(id, code, &public)).await.unwrap_err());
+    }
+    // The code of another activation.
+    let call = greet(fleet, purpose(&door.id)).await;
+    refusals.push(call.register(fleet, public, call.proof(&door.id, &other.code, &public)).await.unwrap_err());
+    // A proof that was made for another key, as if someone on the way had put in his own.
+    refusals.push(call.register(fleet, stolen, call.proof(&door.id, &door.code, &public)).await.unwrap_err());
+    // A proof that was recorded in an earlier conversation.
+    let recorded = call.proof(&door.id, &door.code, &public);
+    let later = greet(fleet, purpose(&door.id)).await;
+    refusals.push(later.register(fleet, public, recorded).await.unwrap_err());
+    for refusal in &refusals {
+        assert_eq!(refusal.code, RefusalCode::Activation);
+        assert_eq!(refusal.message, refusals[0].message, "all are told the same");
+    }
+    assert_eq!(nodes(fleet).await, 0);
+    // The same call with the right proof is let in: nothing above has used the activation up.
+    assert!(later.register(fleet, public, later.proof(&door.id, &door.code, &public)).await.is_ok());
+    assert_eq!(nodes(fleet).await, 1);
+}
+
+async fn a_door_is_closed_when_it_is_used_up_or_expired(fleet: &mut SimulatedFleet) {
+    let used_up = Door::open(fleet, role()).await;
+    used_up.knock(fleet).await.unwrap();
+    let refusal = used_up.knock(fleet).await.unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Activation);
+    assert!(refusal.message.contains("limit of 1 is reached"), "{}", refusal.message);
+
+    let expiring = Door::open(fleet, role()).await;
+    fleet.clock().advance_seconds(24 * 3600);
+    let refusal = expiring.knock(fleet).await.unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Activation);
+    assert!(refusal.message.contains("expired"), "{}", refusal.message);
+    assert_eq!(nodes(fleet).await, 1);
+}
+
+async fn hosts_that_register_at_once_do_not_pass_the_limit(fleet: &mut SimulatedFleet) {
+    let door = Door::open(fleet, json!({"IamRole": "service-role/Fleet", "RegistrationLimit": 2})).await;
+    let answers = tokio::join!(door.knock(fleet), door.knock(fleet), door.knock(fleet), door.knock(fleet));
+    let answers = [answers.0, answers.1, answers.2, answers.3];
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2);
+    assert_eq!(nodes(fleet).await, 2);
+    let shown = call(fleet, Operation::DescribeActivations, json!({})).await;
+    let counts: Vec<_> =
+        shown["ActivationList"].as_array().unwrap().iter().map(|a| a["RegistrationsCount"].clone()).collect();
+    assert!(counts.contains(&json!(2)), "{counts:?}");
+}
+
+async fn only_the_holder_of_the_nodes_key_speaks_for_it(fleet: &mut SimulatedFleet) {
+    let (node, key) = Door::open(fleet, role()).await.knock(fleet).await.unwrap();
+    let (gone, gone_key) = Door::open(fleet, role()).await.knock(fleet).await.unwrap();
+    call(fleet, Operation::DeregisterManagedInstance, json!({"InstanceId": gone.to_string()})).await;
+    let unknown = NodeId::parse("mi-00000000000000000").unwrap();
+    let purpose = |id: &NodeId| Purpose::Connect { node_id: id.clone() };
+
+    let mut refusals = Vec::new();
+    for (id, key) in [(&unknown, &key), (&gone, &gone_key), (&node, &gone_key)] {
+        let call = greet(fleet, purpose(id)).await;
+        refusals.push(call.prove(fleet, call.signature(id, key)).await.err().unwrap());
+    }
+    // A signature for another connection: recorded earlier, with another nonce and another number.
+    let earlier = greet(fleet, purpose(&node)).await;
+    let recorded = earlier.signature(&node, &key);
+    let call_now = greet(fleet, purpose(&node)).await;
+    refusals.push(call_now.prove(fleet, recorded).await.err().unwrap());
+    // The right nonce, but another number.
+    let text = connect_text(&node, &call_now.hello.nonce, &call_now.nonce, call_now.epoch + 1, &call_now.server_key);
+    refusals.push(call_now.prove(fleet, Bytes64(key.sign(&text))).await.err().unwrap());
+    for refusal in &refusals {
+        assert_eq!((refusal.code, &refusal.message), (RefusalCode::Node, &refusals[0].message));
+    }
+    assert!(!fleet.server().is_connected(&node));
+    // One conversation cannot be turned into the other.
+    let door = Door::open(fleet, role()).await;
+    let register = greet(fleet, Purpose::Register { activation_id: door.id.clone() }).await;
+    let refusal = register.prove(fleet, register.signature(&node, &key)).await.err().unwrap();
+    assert_eq!(refusal.code, RefusalCode::Protocol);
+    let public = Bytes32(key.public_key());
+    let refusal = call_now.register(fleet, public, call_now.proof(&door.id, &door.code, &public)).await.unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Protocol);
+
+    let session = call_now.prove(fleet, call_now.signature(&node, &key)).await.unwrap();
+    assert!(fleet.server().is_connected(&node));
+    drop(session);
+    assert!(!fleet.server().is_connected(&node), "a connection that breaks before its welcome is out is none");
+}
+
+async fn of_two_connections_with_one_number_the_first_counts(fleet: &mut SimulatedFleet) {
+    let (node, key) = Door::open(fleet, role()).await.knock(fleet).await.unwrap();
+    let purpose = || Purpose::Connect { node_id: node.clone() };
+    let (one, other) = (greet(fleet, purpose()).await, greet(fleet, purpose()).await);
+    assert_eq!(one.epoch, other.epoch, "neither has proved anything yet");
+    let mut first = one.prove(fleet, one.signature(&node, &key)).await.unwrap();
+    let refusal = other.prove(fleet, other.signature(&node, &key)).await.err().unwrap();
+    assert_eq!(refusal.code, RefusalCode::Unavailable);
+    let again = one.prove(fleet, one.signature(&node, &key)).await.err().unwrap();
+    assert_eq!(again.code, RefusalCode::Unavailable, "a proof is good for one connection");
+
+    let next = greet(fleet, purpose()).await;
+    assert!(next.epoch > one.epoch);
+    let second = next.prove(fleet, next.signature(&node, &key)).await.unwrap();
+    assert!(first.outgoing().await.is_none(), "the older connection is told to end");
+    let message = || ToServer { id: 5, body: ToServerBody::Heartbeat { boot_id: "b".to_owned() } };
+    assert_eq!(fleet.server().agent_message(&first, message()).await, [], "what it says is not taken any more");
+    assert_eq!(fleet.server().agent_message(&second, message()).await.len(), 1);
+    fleet.server().agent_left(&first).await;
+    assert!(fleet.server().is_connected(&node), "the end of the older one does not end the newer");
+
+    fleet.server().agent_arrived(&second).await;
+    fleet.server().agent_left(&second).await;
+    fleet.restart_server().await.unwrap();
+    let after = greet(fleet, purpose()).await;
+    assert!(after.epoch > next.epoch, "numbers go on after a restart: {} {}", after.epoch, next.epoch);
+}
+
+on_both! {
+    a_node_belongs_where_its_activation_belongs: 0;
+}
+
+async fn a_node_belongs_where_its_activation_belongs(fleet: &mut SimulatedFleet) {
+    let there = context_in(fleet, "eu-west-1");
+    let made = ask(&there, Operation::CreateActivation, &role()).await.unwrap();
+    let (node, key) = Door::of(&made).knock(fleet).await.unwrap();
+    assert_eq!(nodes(fleet).await, 0);
+    let listed = ask(&there, Operation::DescribeInstanceInformation, &json!({})).await.unwrap();
+    assert_eq!(listed["InstanceInformationList"][0]["InstanceId"], json!(node.to_string()));
+    let call = greet(fleet, Purpose::Connect { node_id: node.clone() }).await;
+    call.prove(fleet, call.signature(&node, &key)).await.unwrap();
+    let region = scope("000000000000", "eu-west-1");
+    assert_eq!(fleet.server().store.node_scope_get(&node).await.unwrap(), Some(region));
+    assert_ne!(fleet.server().store.node_scope_get(&node).await.unwrap(), Some(home()));
+}
+
+#[test]
+fn peers_without_a_common_version_part() {
+    crate::support::with_fleet(0, testkit::fleet::FleetDatabase::Sqlite, async |fleet| {
+        let purpose = Purpose::Connect { node_id: NodeId::parse("mi-00000000000000000").unwrap() };
+        for (min, max, fits) in
+            [(PROTOCOL_MAX + 1, PROTOCOL_MAX + 2, false), (0, 0, false), (0, PROTOCOL_MAX + 9, true)]
+        {
+            let hello = Hello { protocol_min: min, protocol_max: max, ..hello(purpose.clone()) };
+            match fleet.server().agent_hello(hello).await {
+                Ok((_, FromServerHandshake::Challenge { protocol, .. })) => {
+                    assert!(fits && protocol == PROTOCOL_MAX, "{min} to {max}");
+                }
+                Ok((_, other)) => panic!("{other:?}"),
+                Err(refusal) => assert_eq!((refusal.code, fits), (RefusalCode::Version, false), "{min} to {max}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_node_that_is_sent_away_is_cut_off_at_once() {
+    crate::support::with_fleet(1, testkit::fleet::FleetDatabase::Sqlite, async |fleet| {
+        let id = node(fleet, 0);
+        call(fleet, Operation::DeregisterManagedInstance, json!({"InstanceId": id})).await;
+        assert!(!fleet.server().is_connected(fleet.agents()[0].node_id().unwrap()));
+        fleet.exchange(0).await.unwrap();
+        assert!(!fleet.agents()[0].is_on_line(), "its connection is over");
+        assert!(!fleet.connect(0).await.unwrap(), "and it is not let in again");
+        assert_eq!(nodes(fleet).await, 0);
+    });
+}

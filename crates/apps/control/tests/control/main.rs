@@ -1,0 +1,14 @@
+//! The shell around the core, tested with a real store and agents that speak the real protocol without sockets.
+
+// Clippy knows test functions, not the functions they share.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod handshake;
+mod histories;
+mod operations;
+mod pages;
+mod people;
+mod reports;
+mod support;
+mod tokens;
+mod transcripts;
