@@ -13,7 +13,7 @@ use identity::{MasterKey, Secret, SystemIds};
 use store::{Store, StoreUrl};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
 };
@@ -50,6 +50,7 @@ pub(crate) struct Running {
 /// `careen server`.
 pub(crate) async fn run(options: ServerOptions) -> Result<()> {
     start_log("info");
+    let mut signals = Signals::listen()?;
     let configuration = Configuration::read(&options)?;
     let running = Running::start(configuration).await?;
     tracing::info!(
@@ -57,20 +58,29 @@ pub(crate) async fn run(options: ServerOptions) -> Result<()> {
         data = %running.configuration.data.display(),
         "ready"
     );
-    interrupted().await?;
+    signals.arrived().await;
     tracing::info!("stopping");
     running.stop().await
 }
 
-/// Completes at SIGINT or SIGTERM.
-pub(crate) async fn interrupted() -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM, listened for from before anything is started, so that none is missed.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    /// Completes when one has come, also one that came before this was asked.
+    pub(crate) async fn arrived(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 impl Running {

@@ -45,6 +45,7 @@ pub(crate) struct UpOptions {
 
 pub(crate) async fn run(options: UpOptions) -> Result<()> {
     serve::start_log("warn");
+    let mut signals = serve::Signals::listen()?;
     let configuration = Configuration::read(&options.server)?;
     let mut progress = Progress::new();
     progress.now("Starting the server");
@@ -56,7 +57,7 @@ pub(crate) async fn run(options: UpOptions) -> Result<()> {
     };
     let node_id = tokio::select! {
         enrolled = enrolled => enrolled,
-        interrupted = serve::interrupted() => return interrupted.and(running.stop().await),
+        () = signals.arrived() => return running.stop().await,
     };
     let node_id = match node_id {
         Ok(node_id) => node_id,
@@ -65,7 +66,7 @@ pub(crate) async fn run(options: UpOptions) -> Result<()> {
     let agent = start_agent(data, options.reboot_command.as_deref());
     let result = tokio::select! {
         result = everything(&running, &node_id, &agent, &mut progress) => result,
-        interrupted = serve::interrupted() => interrupted,
+        () = signals.arrived() => Ok(()),
     };
     progress.done();
     // What the agent's supervisors run goes on, and is taken up at the next start.

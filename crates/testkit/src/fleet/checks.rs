@@ -300,3 +300,68 @@ fn end_of(report: &JobReport) -> EndState {
         () => EndState::Success,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commands::{CommandState, RateLimit};
+    use identifiers::{DocumentName, SeededIds};
+
+    fn command(at_once: u32, errors: u32) -> Command {
+        let at = Timestamp::EPOCH;
+        Command {
+            command_id: CommandId::generate(&mut SeededIds::new(1)),
+            document_name: DocumentName::parse("AWS-RunShellScript").unwrap(),
+            document_version: String::new(),
+            document_version_resolved: "1".to_owned(),
+            comment: String::new(),
+            parameters: BTreeMap::new(),
+            instance_ids: Vec::new(),
+            targets: Vec::new(),
+            delivery_timeout_seconds: 60,
+            execution_timeout_seconds: 60,
+            requested_at: at,
+            delivery_until: at,
+            expires_at: at,
+            max_concurrency: RateLimit::Count(at_once),
+            max_errors: RateLimit::Count(errors),
+            state: CommandState::InProgress,
+            target_count: 3,
+            completed_count: 0,
+            error_count: 0,
+            delivery_timed_out_count: 0,
+            cancel_requested_at: None,
+            finished_at: None,
+            requested_by: String::new(),
+            request_id: String::new(),
+        }
+    }
+
+    /// What is said of nodes that move to these states, one after the other.
+    fn said(command: &Command, moves: &[(u32, InvocationState)]) -> Vec<String> {
+        let mut replay = Replay { states: BTreeMap::new(), broken: Vec::new() };
+        for (node, to) in moves {
+            replay.moves(command, NodeId::parse(&format!("mi-{node:017x}")).unwrap(), *to);
+        }
+        replay.broken
+    }
+
+    #[test]
+    fn a_log_that_breaks_a_promise_is_told_from_one_that_keeps_it() {
+        let sent = InvocationState::Open(OpenState::Sent);
+        let ended = InvocationState::Ended;
+        let (success, failed) = (ended(EndState::Success), ended(EndState::Failed));
+        for (at_once, errors, moves, words) in [
+            (1, 0, &[(1, sent), (1, success), (2, sent), (2, success)][..], None),
+            (1, 0, &[(1, sent), (2, sent)], Some("2 in flight, 1 allowed")),
+            (2, 0, &[(1, sent), (2, sent), (1, failed), (2, success)], None),
+            (1, 0, &[(1, sent), (1, failed), (2, sent)], Some("after 1 errors")),
+            (1, 1, &[(1, sent), (1, failed), (2, sent)], None),
+            (1, 0, &[(1, sent), (1, success), (1, failed)], Some("Success was left for Failed")),
+        ] {
+            let said = said(&command(at_once, errors), moves);
+            assert_eq!(said.len(), usize::from(words.is_some()), "{said:?}");
+            assert!(said.iter().all(|text| text.contains(words.unwrap())), "{said:?}");
+        }
+    }
+}

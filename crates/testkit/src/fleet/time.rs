@@ -83,8 +83,7 @@ impl SimulatedFleet {
     async fn deliver_what_is_late(&mut self) -> anyhow::Result<()> {
         let numbers: Vec<u64> = self.links.keys().copied().collect();
         for number in numbers {
-            loop {
-                let Some(link) = self.links.get(&number) else { break };
+            while let Some(link) = self.links.get(&number) {
                 let late = self.steady - link.server_heard_at > silence_max() - 2 * PIECE_SECONDS;
                 if !late || link.severed || link.to_server.is_empty() || link.session.is_none() {
                     break;

@@ -215,6 +215,23 @@ fn trouble(site: &Site) {
 }
 
 #[test]
+fn a_reboot_by_someone_else_is_survived() {
+    let Some(site) = Site::for_test() else { return };
+    let node = node_with_slow_package(&site);
+    let under_way = start_both(&site, &node, "2");
+    node.host.reboot().unwrap();
+    node.wait_connected();
+    let_go(&node);
+    let ended = site.wait_ended(&under_way.script, &node, BOUND);
+    assert_eq!(ended["Status"], "Failed", "{}", pretty(&ended));
+    assert_eq!(node.host.read_text("/root/script").unwrap(), "begun\n", "the script was run again");
+    let ended = site.wait_ended(&under_way.installation, &node, LONG_BOUND);
+    assert_eq!(ended["Status"], "Success", "{}", pretty(&ended));
+    assert_eq!((node.dpkg_says("slow").as_str(), node.host.boots()), ("2 installed", 2));
+    node.assert_dpkg_is_content();
+}
+
+#[test]
 fn power_that_is_lost_ends_scripts_and_lets_installations_go_on() {
     let Some(site) = Site::for_test() else { return };
     let node = node_with_slow_package(&site);

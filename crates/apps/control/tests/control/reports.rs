@@ -341,6 +341,35 @@ fn what_a_node_that_was_sent_away_had_to_do_ends() {
 }
 
 #[test]
+fn a_node_is_on_line_as_long_as_it_is_heard_of() {
+    with_fleet(1, FleetDatabase::Sqlite, async |fleet| {
+        let status = async |fleet: &SimulatedFleet| {
+            let answer = call(fleet, Operation::DescribeInstanceInformation, json!({})).await;
+            answer["InstanceInformationList"][0]["PingStatus"].as_str().unwrap().to_owned()
+        };
+        for _ in 0..10 {
+            fleet.pass(30).await.unwrap();
+            fleet.exchange(0).await.unwrap();
+            fleet.activate().await.unwrap();
+            assert_eq!(status(fleet).await, "Online");
+        }
+        fleet.sever(0).unwrap();
+        fleet.pass(70).await.unwrap();
+        assert_eq!(status(fleet).await, "Online", "two and a half heartbeats may pass");
+        fleet.pass(10).await.unwrap();
+        assert_eq!(status(fleet).await, "ConnectionLost");
+        assert!(!fleet.server().is_connected(fleet.agents()[0].node_id().unwrap()), "its connection is given up");
+        assert!(fleet.connect(0).await.unwrap());
+        assert_eq!(status(fleet).await, "Online", "a call is a sign of life");
+        fleet.restart_server().await.unwrap();
+        assert_eq!(status(fleet).await, "Online");
+        fleet.pass(80).await.unwrap();
+        fleet.activate().await.unwrap();
+        assert_eq!(status(fleet).await, "ConnectionLost", "the server that it was connected to is gone");
+    });
+}
+
+#[test]
 fn a_message_of_a_newer_kind_is_answered_and_changes_nothing() {
     with_fleet(1, FleetDatabase::Sqlite, async |fleet| {
         let answers = fleet.say(0, 900, ToServerBody::Unknown).await.unwrap();
