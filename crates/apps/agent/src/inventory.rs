@@ -70,6 +70,13 @@ impl InventoryRecord {
         let Some(latest) = self.digest.clone() else { return Ok(()) };
         let pending = pending(spool)?;
         let has = |digest: &str| servers == Some(digest);
+        if has(&latest) {
+            // Only acknowledgements were lost; an older inventory must not come after the newest.
+            for (id, _) in &pending {
+                spool.remove(*id)?;
+            }
+            return Ok(());
+        }
         let known_up_to = pending.iter().rposition(|(_, report)| has(&report.to_digest));
         let rest = match known_up_to {
             Some(last) => {
@@ -82,7 +89,7 @@ impl InventoryRecord {
         };
         let fits = match rest.first() {
             Some((_, report)) => report.from_digest.is_none() || report.from_digest.as_deref() == servers,
-            None => has(&latest),
+            None => false,
         };
         if fits { Ok(()) } else { self.everything(spool) }
     }
@@ -214,6 +221,9 @@ mod tests {
         assert_eq!(node.on_the_way(), []);
         node.record.reconcile(&mut node.spool, Some(&two)).unwrap();
         assert_eq!(node.on_the_way(), []);
+        node.record.everything(&mut node.spool).unwrap();
+        node.record.reconcile(&mut node.spool, Some(&two)).unwrap();
+        assert_eq!(node.on_the_way(), [], "all of it was taken, and only that answer was lost");
     }
 
     #[test]
