@@ -28,7 +28,7 @@ macro_rules! migrations {
 
 /// All of them, oldest first. Forward only: expand in one version, contract in a later one, so that the version before
 /// can still run beside it.
-pub(crate) const MIGRATIONS: &[Migration] = migrations![1 "0001_first"];
+pub(crate) const MIGRATIONS: &[Migration] = migrations![1 "0001_first", 2 "0002_ground_floor"];
 
 /// Serialises servers that migrate one PostgreSQL database at once: an arbitrary number, ours alone.
 const ADVISORY_LOCK: i64 = 0x0ca2_ee17;
@@ -150,15 +150,16 @@ mod tests {
     use changes::Changes;
     use identifiers::{AccountId, Region, Scope};
 
+    const KNOWN: i64 = MIGRATIONS.len() as i64;
     const NEXT: Migration = Migration {
-        version: 2,
-        name: "0002_test",
+        version: KNOWN + 1,
+        name: "next_test",
         sqlite: "CREATE TABLE added (name TEXT NOT NULL); ALTER TABLE meta ADD COLUMN note TEXT",
         postgres: "",
     };
     const BROKEN: Migration = Migration {
-        version: 3,
-        name: "0003_test",
+        version: KNOWN + 1,
+        name: "broken_test",
         sqlite: "CREATE TABLE half (a TEXT); CREATE NONSENSE",
         postgres: "",
     };
@@ -176,7 +177,7 @@ mod tests {
         let store = Store::open_sqlite_with(&file, MIGRATIONS).await.unwrap();
         put(&store, "before").await;
         store.close().await;
-        let backup = beside(&file, "before-2.backup");
+        let backup = beside(&file, &format!("before-{}.backup", NEXT.version));
         assert!(!backup.exists(), "a new database needs no backup");
 
         let next = [MIGRATIONS, &[NEXT]].concat();
@@ -186,7 +187,9 @@ mod tests {
         store.close().await;
 
         // The program before refuses the migrated file, and works on the copy.
-        assert!(matches!(Store::open_sqlite(&file).await, Err(OpenError::NewerSchema { found: 2, known: 1 })));
+        assert!(
+            matches!(Store::open_sqlite(&file).await, Err(OpenError::NewerSchema { found, known: KNOWN }) if found == NEXT.version)
+        );
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&backup).unwrap().permissions());
         assert_eq!(mode & 0o077, 0, "the copy is for its owner alone");
         let restored = Store::open_sqlite(&backup).await.unwrap();
@@ -199,11 +202,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("careen.db");
         Store::open_sqlite_with(&file, MIGRATIONS).await.unwrap().close().await;
-        let broken = [MIGRATIONS, &[Migration { version: 2, ..BROKEN }]].concat();
+        let broken = [MIGRATIONS, &[BROKEN]].concat();
         for _ in 0..2 {
             // Twice: the copy of the first attempt is not in the way of the second.
             let refused = Store::open_sqlite_with(&file, &broken).await.unwrap_err();
-            assert!(matches!(refused, OpenError::Migration { version: 2, .. }), "{refused:?}");
+            assert!(
+                matches!(refused, OpenError::Migration { version, .. } if version == BROKEN.version),
+                "{refused:?}"
+            );
         }
         let store = Store::open_sqlite_with(&file, MIGRATIONS).await.unwrap();
         put(&store, "still works").await;
