@@ -13,13 +13,13 @@ use clap::Subcommand;
 use control::Server;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::{UnixListener, UnixStream},
 };
 
 use crate::{
     audit,
-    configuration::{Configuration, data_folder},
+    configuration::{self, Configuration, ConfigurationAnswer, ServerOptions, data_folder},
     terminal,
 };
 
@@ -35,6 +35,8 @@ pub(crate) enum AdminTask {
         #[arg(long, value_name = "DIR", env = "CAREEN_DATA")]
         data: Option<PathBuf>,
     },
+    /// Print every setting, its value, and where that comes from. Works without a running server.
+    Config(Box<ServerOptions>),
 }
 
 /// What may be asked.
@@ -42,6 +44,7 @@ pub(crate) enum AdminTask {
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub(crate) enum Question {
     SignInLink,
+    Configuration,
     Audit(audit::AuditQuestion),
 }
 
@@ -58,6 +61,7 @@ pub(crate) enum Answer {
 pub(crate) async fn run(task: AdminTask) -> Result<()> {
     match task {
         AdminTask::SignInLink { data } => ask(&data_folder(data.as_deref())?, &Question::SignInLink).await,
+        AdminTask::Config(options) => configuration::show(&options).await,
     }
 }
 
@@ -67,7 +71,7 @@ fn socket_path(data: &Path) -> PathBuf {
 
 /// The address of the console with a token that signs in.
 pub(crate) fn sign_in_url(configuration: &Configuration, token: &str) -> String {
-    let mut listen = configuration.listen;
+    let mut listen = configuration.settings.listen;
     if listen.ip().is_unspecified() {
         listen.set_ip(Ipv4Addr::LOCALHOST.into());
     }
@@ -76,14 +80,10 @@ pub(crate) fn sign_in_url(configuration: &Configuration, token: &str) -> String 
 
 /// Asks the server of a data folder and prints what it answers.
 pub(crate) async fn ask(data: &Path, question: &Question) -> Result<()> {
-    let path = socket_path(data);
-    let mut socket = UnixStream::connect(&path).await.with_context(|| {
+    let socket = UnixStream::connect(&socket_path(data)).await.with_context(|| {
         format!("no server is running on {}; start one with: careen server --data {}", data.display(), data.display())
     })?;
-    let mut text = serde_json::to_string(question)?;
-    text.push('\n');
-    socket.write_all(text.as_bytes()).await?;
-    let mut lines = BufReader::new(socket).lines();
+    let mut lines = put(socket, question).await?;
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line)? {
             Answer::Line(line) => terminal::say(&line),
@@ -91,6 +91,23 @@ pub(crate) async fn ask(data: &Path, question: &Question) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The first line that the server of a data folder answers; none if no server is running there.
+pub(crate) async fn ask_if_running(data: &Path, question: &Question) -> Result<Option<String>> {
+    let Ok(socket) = UnixStream::connect(&socket_path(data)).await else { return Ok(None) };
+    match put(socket, question).await?.next_line().await?.map(|line| serde_json::from_str(&line)).transpose()? {
+        Some(Answer::Line(line)) => Ok(Some(line)),
+        Some(Answer::Error(message)) => bail!(message),
+        None => bail!("the server gave no answer"),
+    }
+}
+
+async fn put(mut socket: UnixStream, question: &Question) -> Result<Lines<BufReader<UnixStream>>> {
+    let mut text = serde_json::to_string(question)?;
+    text.push('\n');
+    socket.write_all(text.as_bytes()).await?;
+    Ok(BufReader::new(socket).lines())
 }
 
 /// Listens in the data folder until `stopped`.
@@ -133,6 +150,10 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
         Some(Question::SignInLink) => match server.sign_in_link().await {
             Ok(token) => tell(&mut writer, &Answer::Line(sign_in_url(&configuration, &token))).await,
             Err(error) => Err(anyhow::anyhow!(error.message)),
+        },
+        Some(Question::Configuration) => match serde_json::to_string(&ConfigurationAnswer::from(&configuration)) {
+            Ok(text) => tell(&mut writer, &Answer::Line(text)).await,
+            Err(error) => Err(error.into()),
         },
         Some(Question::Audit(question)) => audit::answer(&server, &configuration.home, question, &mut writer).await,
     };

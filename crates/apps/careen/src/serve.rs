@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use control::{Clock, Server, Settings, SystemClock};
-use identity::{MasterKey, Secret, SystemIds};
-use store::{Store, StoreUrl};
+use identity::{MasterKey, SystemIds};
+use store::Store;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -54,7 +54,7 @@ pub(crate) async fn run(options: ServerOptions) -> Result<()> {
     let configuration = Configuration::read(&options)?;
     let running = Running::start(configuration).await?;
     tracing::info!(
-        listen = %running.configuration.listen,
+        listen = %running.configuration.settings.listen,
         data = %running.configuration.data.display(),
         "ready"
     );
@@ -88,17 +88,17 @@ impl Running {
     pub(crate) async fn start(configuration: Configuration) -> Result<Self> {
         make_private_folder(&configuration.data)?;
         // Listen first: a port that is taken is the most likely mistake, and then nothing else should have happened.
-        let listener = TcpListener::bind(configuration.listen).await.with_context(|| {
+        let listener = TcpListener::bind(configuration.settings.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}; is another server running there? Choose another with --listen",
-                configuration.listen
+                configuration.settings.listen
             )
         })?;
-        let store = Store::open(&StoreUrl::parse(&configuration.database)?).await?;
-        let master = MasterKey::open_or_create(&configuration.key_file)?;
+        let store = Store::open(&configuration.settings.database).await?;
+        let master = MasterKey::open_or_create(&configuration.settings.key_file)?;
         let clock = SystemClock;
         let (keys, first) =
-            control::set_up(&store, &master, &configuration.home, key_from_outside()?, clock.now()).await?;
+            control::set_up(&store, &master, &configuration.home, configuration.root_key.clone(), clock.now()).await?;
         credentials::write(&configuration.data.join("credentials"), &first, &configuration.home.region)?;
         let replica = identity::sha256_hex(&identity::random_bytes::<16>()?).chars().take(16).collect();
         let settings = Settings { home: configuration.home.clone(), replica };
@@ -145,18 +145,6 @@ impl Running {
 async fn when(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is as good as a stop.
     let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-/// The administrator's key from the environment, both halves or none.
-fn key_from_outside() -> Result<Option<(String, Secret)>> {
-    let read = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-    match (read("CAREEN_ROOT_ACCESS_KEY_ID"), read("CAREEN_ROOT_SECRET_ACCESS_KEY")) {
-        (Some(id), Some(secret)) => Ok(Some((id, Secret::new(secret)))),
-        (None, None) => Ok(None),
-        _ => anyhow::bail!(
-            "CAREEN_ROOT_ACCESS_KEY_ID and CAREEN_ROOT_SECRET_ACCESS_KEY go together; set both or neither"
-        ),
-    }
 }
 
 fn make_private_folder(folder: &Path) -> Result<()> {

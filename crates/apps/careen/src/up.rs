@@ -158,7 +158,7 @@ async fn enrol(running: &Running, data: &Path) -> Result<NodeId> {
 }
 
 fn server_address(running: &Running) -> Result<ServerAddress> {
-    let mut listen = running.configuration.listen;
+    let mut listen = running.configuration.settings.listen;
     if listen.ip().is_unspecified() {
         listen.set_ip(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
     }
@@ -276,7 +276,7 @@ fn ways_in(configuration: &Configuration, node: &NodeId, token: &str) {
     say(&format!(
         "  export AWS_SHARED_CREDENTIALS_FILE={} AWS_ENDPOINT_URL=http://{}",
         configuration.data.join("credentials").display(),
-        configuration.listen
+        configuration.settings.listen
     ));
     say("  aws ssm describe-instance-information");
     say(&format!("  aws ssm describe-instance-patches --instance-id {node} --filters Key=State,Values=Missing"));

@@ -8,6 +8,7 @@ mod activations;
 mod baselines;
 mod clients;
 mod commands;
+mod configuration;
 mod operation;
 mod pages;
 mod patch_groups;
