@@ -1,10 +1,12 @@
 use std::net::SocketAddr;
 
 use axum::{
-    extract::{ConnectInfo, State},
+    extract::{ConnectInfo, RawQuery, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+
+use control::readiness::Finding;
 
 use crate::Shared;
 
@@ -13,15 +15,21 @@ pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// `/readyz`: the process answers and its database can be used.
-pub(crate) async fn ready(State(shared): State<Shared>) -> Response {
-    match shared.server.store.check().await {
-        Ok(_) => "ready\n".into_response(),
-        Err(error) => {
-            tracing::error!("not ready: {error}");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used; the server's log says why\n")
-                .into_response()
-        }
+/// `/readyz`: `ready`, or 503 with what is wrong; `?verbose` lists every check. The findings are for anybody.
+pub(crate) async fn ready(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|word| word == "verbose" || word.starts_with("verbose=")));
+    let findings = shared.server.readiness().await;
+    let ready = !findings.iter().any(|(_, finding)| matches!(finding, Finding::Bad(_)));
+    let lines = findings.iter().filter_map(|(name, finding)| match finding {
+        Finding::Good(text) => verbose.then(|| format!("ok       {name}: {text}\n")),
+        Finding::Warning(text) => verbose.then(|| format!("warning  {name}: {text}\n")),
+        Finding::Bad(text) => Some(format!("failed   {name}: {text}\n")),
+    });
+    let lines: String = lines.collect();
+    match ready {
+        true => format!("{lines}ready\n").into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, format!("{lines}not ready\n")).into_response(),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod operations;
 mod pages;
 mod people;
 mod pings;
+pub mod readiness;
 pub mod reconcilers;
 mod server;
 mod sessions;

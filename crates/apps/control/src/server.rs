@@ -1,11 +1,16 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use access::Principal;
 use identifiers::{IdSource, RequestId, Scope};
 use store::Store;
 use tokio::sync::Notify;
 
-use crate::{Clock, Context, Keys, Metrics, Settings, pings::Pings, sessions::Sessions};
+use crate::{
+    Clock, Context, Keys, Metrics, Settings, pings::Pings, readiness::Readiness, reconcilers::Turns, sessions::Sessions,
+};
 
 /// One server process: the store, the keys, the clock, and who is connected.
 pub struct Server {
@@ -17,8 +22,13 @@ pub struct Server {
     pub settings: Settings,
     /// What is counted.
     pub metrics: Metrics,
+    /// When each reconciler had its turn, and what came of it.
+    pub turns: Turns,
+    /// What the edges say of themselves.
+    pub readiness: Readiness,
     pub(crate) clock: Arc<dyn Clock>,
     started_at: identifiers::Timestamp,
+    started: Instant,
     pub(crate) ids: Mutex<Box<dyn IdSource>>,
     pub(crate) sessions: Sessions,
     pub(crate) pings: Pings,
@@ -36,10 +46,13 @@ impl Server {
     ) -> Arc<Self> {
         Arc::new(Self {
             started_at: clock.now(),
+            started: Instant::now(),
             store,
             keys,
             settings,
             metrics: Metrics::default(),
+            turns: Turns::default(),
+            readiness: Readiness::default(),
             clock,
             ids: Mutex::new(ids),
             sessions: Sessions::default(),
@@ -58,6 +71,12 @@ impl Server {
     #[must_use]
     pub fn started_at(&self) -> identifiers::Timestamp {
         self.started_at
+    }
+
+    /// For how long this process has been running, by the steady clock.
+    #[must_use]
+    pub fn running_for(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Lends out the source of ids.

@@ -1,7 +1,7 @@
 //! Time passes, and what it brings: heartbeats, silence, the reconcilers' turns.
 
 use agent_wire::{ToServer, ToServerBody};
-use control::reconcilers::Activation;
+use control::reconcilers::Status;
 use control::settings::HEARTBEAT_SECONDS;
 
 use super::SimulatedFleet;
@@ -114,10 +114,11 @@ impl SimulatedFleet {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn activate(&mut self) -> anyhow::Result<Activation> {
-        let done = control::reconcilers::activate(&self.server, true).await?;
-        if done.orders > 0 {
-            self.note(format!("the reconcilers hand out {} orders", done.orders));
+    pub async fn activate(&mut self) -> anyhow::Result<Status> {
+        let done = control::reconcilers::activate_all(&self.server).await?;
+        let orders = done.count("orders");
+        if orders > 0 {
+            self.note(format!("the reconcilers hand out {orders} orders"));
         }
         self.sweep_links().await?;
         Ok(done)

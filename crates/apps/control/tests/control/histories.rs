@@ -129,7 +129,7 @@ async fn turns_and_results_that_meet_keep_to_the_limits(fleet: &mut SimulatedFle
     fleet.send(&Sending::patch("Install").rate("4", "1")).await.unwrap();
     let server = fleet.server().clone();
     for _ in 0..12 {
-        let turn = || control::reconcilers::activate(&server, false);
+        let turn = || control::reconcilers::activate_all(&server);
         let (well, one, other, third) = tokio::join!(fleet.go_well(), turn(), turn(), turn());
         well.unwrap();
         assert_eq!([one, other, third].map(|done| done.unwrap().failures), [0; 3]);

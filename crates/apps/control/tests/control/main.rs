@@ -8,6 +8,7 @@ mod histories;
 mod operations;
 mod pages;
 mod people;
+mod readiness;
 mod reports;
 mod support;
 mod tokens;

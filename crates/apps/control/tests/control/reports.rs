@@ -296,7 +296,7 @@ fn after_its_time_no_job_is_handed_out() {
         fleet.sever(0).unwrap();
         fleet.clock().advance_seconds(61);
         fleet.connect(0).await.unwrap();
-        assert_eq!(fleet.activate().await.unwrap().orders, 0);
+        assert_eq!(fleet.activate().await.unwrap().count("orders"), 0);
         fleet.exchange(0).await.unwrap();
         assert_eq!(state(fleet, &command, 0).await, InvocationState::Open(OpenState::Sent), "the node may have it");
         fleet.clock().advance_seconds(600);
@@ -309,12 +309,12 @@ fn after_its_time_no_job_is_handed_out() {
 fn an_order_is_said_again_until_it_is_answered_but_not_at_every_turn() {
     with_fleet(1, FleetDatabase::Sqlite, async |fleet| {
         let (command, _) = handed_out(fleet, Sending::shell("true")).await;
-        assert_eq!(fleet.activate().await.unwrap().orders, 0, "it was said a moment ago");
+        assert_eq!(fleet.activate().await.unwrap().count("orders"), 0, "it was said a moment ago");
         fleet.clock().advance_seconds(15);
-        assert_eq!(fleet.activate().await.unwrap().orders, 1);
+        assert_eq!(fleet.activate().await.unwrap().count("orders"), 1);
         fleet.exchange(0).await.unwrap();
         fleet.clock().advance_seconds(15);
-        assert_eq!(fleet.activate().await.unwrap().orders, 0, "it is answered");
+        assert_eq!(fleet.activate().await.unwrap().count("orders"), 0, "it is answered");
         while fleet.work(0).await.unwrap() {}
         fleet.exchange(0).await.unwrap();
         assert_eq!(state(fleet, &command, 0).await, ended(EndState::Success));
