@@ -60,6 +60,17 @@ impl MasterKey {
         }
     }
 
+    /// Reads the key file; none is made.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be read, is open to others, or holds something else.
+    pub fn open(path: &Path) -> Result<Self, KeyFileError> {
+        match File::open(path) {
+            Ok(file) => Self::read(path, file),
+            Err(error) => Err(KeyFileError::Io { path: path.to_owned(), error }),
+        }
+    }
+
     fn read(path: &Path, file: File) -> Result<Self, KeyFileError> {
         let io = |error| KeyFileError::Io { path: path.to_owned(), error };
         let mode = file.metadata().map_err(io)?.mode() & 0o777;

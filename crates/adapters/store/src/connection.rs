@@ -1,5 +1,6 @@
 use crate::ReadError;
 use crate::value::Value;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use identifiers::Timestamp;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
@@ -60,6 +61,14 @@ impl Connection<'_> {
         }
     }
 
+    /// The rows of a query without values, one after the other, so that there may be more than fit into memory.
+    pub(crate) fn stream(&mut self, sql: impl SqlSafeStr) -> BoxStream<'_, Result<Row, sqlx::Error>> {
+        match self {
+            Self::Sqlite(c) => sqlx::query::<Sqlite>(sql).fetch(&mut **c).map_ok(Row::Sqlite).boxed(),
+            Self::Postgres(c) => sqlx::query::<Postgres>(sql).fetch(&mut **c).map_ok(Row::Postgres).boxed(),
+        }
+    }
+
     /// Several statements without values, e.g. a migration.
     pub(crate) async fn execute_script(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         match self {
@@ -98,6 +107,7 @@ impl Row {
         text -> String,
         text_or_null -> Option<String>,
         blob -> Vec<u8>,
+        blob_or_null -> Option<Vec<u8>>,
     }
 
     pub(crate) fn at(&self, column: &str) -> Result<Timestamp, sqlx::Error> {

@@ -27,6 +27,9 @@ pub enum OpenError {
         /// The newest schema known here.
         known: i64,
     },
+    /// A restore has begun here and not ended.
+    #[error("the restore of a backup was interrupted here: start it again with the same backup, it goes on")]
+    Restoring,
     /// There are tables, but not ours.
     #[error("{0} is a SQLite database of another program; nothing was changed")]
     Foreign(PathBuf),

@@ -10,6 +10,7 @@
 
 mod address;
 mod apply;
+mod backup;
 mod connection;
 mod error;
 #[cfg(test)]
@@ -26,6 +27,10 @@ mod writer;
 
 pub use address::StoreUrl;
 pub use apply::Applied;
+pub use backup::{
+    ArchiveError, ArchiveReader, BackupError, BackupSource, Finding, Header, Replaced, RestoreError, Restoring,
+    RowCounts, SealedSecret,
+};
 pub use error::{ApplyError, OpenError, ReadError};
 pub use store::Store;
 pub use tables::commands::{CommandKey, CommandQuery, InvocationKey, InvocationQuery};

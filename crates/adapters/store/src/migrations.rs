@@ -1,3 +1,4 @@
+use crate::backup::refuse_unfinished;
 use crate::connection::Connection;
 use crate::lock::{beside, create_private};
 use crate::value::values;
@@ -36,19 +37,23 @@ const ADVISORY_LOCK: i64 = 0x0ca2_ee17;
 const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)";
 
 /// Brings the database to the newest of `migrations`. `file`: the SQLite file, which is copied before an existing
-/// schema is changed. Each step is one transaction.
+/// schema is changed. `restoring`: it is being restored, which nobody else may open. Each step is one transaction.
 pub(crate) async fn migrate(
     connection: &mut Connection<'_>,
     migrations: &[Migration],
     file: Option<&Path>,
+    restoring: bool,
 ) -> Result<Option<PathBuf>, OpenError> {
     let known = migrations.last().map_or(0, |m| m.version);
     let found = schema_version(connection, file).await?;
+    if found > 0 && !restoring {
+        refuse_unfinished(connection).await?;
+    }
     if found > known {
         return Err(OpenError::NewerSchema { found, known });
     }
     let backup = match file {
-        Some(file) if found > 0 && found < known => Some(back_up(connection, file, known).await?),
+        Some(file) if found > 0 && found < known && !restoring => Some(back_up(connection, file, known).await?),
         _ => None,
     };
     for migration in migrations.iter().filter(|m| m.version > found) {
@@ -69,7 +74,7 @@ pub(crate) async fn migrate(
     Ok(backup)
 }
 
-async fn step(connection: &mut Connection<'_>, migration: &Migration) -> Result<(), sqlx::Error> {
+pub(crate) async fn step(connection: &mut Connection<'_>, migration: &Migration) -> Result<(), sqlx::Error> {
     let script = match connection {
         Connection::Sqlite(_) => migration.sqlite,
         Connection::Postgres(_) => {
@@ -92,7 +97,7 @@ async fn step(connection: &mut Connection<'_>, migration: &Migration) -> Result<
 }
 
 /// The stored version; 0 for an empty database.
-async fn schema_version(connection: &mut Connection<'_>, file: Option<&Path>) -> Result<i64, OpenError> {
+pub(crate) async fn schema_version(connection: &mut Connection<'_>, file: Option<&Path>) -> Result<i64, OpenError> {
     let tables = match connection {
         Connection::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table'",
         Connection::Postgres(_) => {
@@ -174,14 +179,14 @@ mod tests {
     async fn an_existing_file_is_copied_before_it_is_migrated_and_the_copy_can_be_opened() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("careen.db");
-        let store = Store::open_sqlite_with(&file, MIGRATIONS).await.unwrap();
+        let store = Store::open_sqlite_with(&file, MIGRATIONS, false).await.unwrap();
         put(&store, "before").await;
         store.close().await;
         let backup = beside(&file, &format!("before-{}.backup", NEXT.version));
         assert!(!backup.exists(), "a new database needs no backup");
 
         let next = [MIGRATIONS, &[NEXT]].concat();
-        let store = Store::open_sqlite_with(&file, &next).await.unwrap();
+        let store = Store::open_sqlite_with(&file, &next, false).await.unwrap();
         put(&store, "after").await;
         assert_eq!(store.meta_get("name").await.unwrap().as_deref(), Some("after"));
         store.close().await;
@@ -201,17 +206,17 @@ mod tests {
     async fn a_failed_migration_leaves_the_database_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("careen.db");
-        Store::open_sqlite_with(&file, MIGRATIONS).await.unwrap().close().await;
+        Store::open_sqlite_with(&file, MIGRATIONS, false).await.unwrap().close().await;
         let broken = [MIGRATIONS, &[BROKEN]].concat();
         for _ in 0..2 {
             // Twice: the copy of the first attempt is not in the way of the second.
-            let refused = Store::open_sqlite_with(&file, &broken).await.unwrap_err();
+            let refused = Store::open_sqlite_with(&file, &broken, false).await.unwrap_err();
             assert!(
                 matches!(refused, OpenError::Migration { version, .. } if version == BROKEN.version),
                 "{refused:?}"
             );
         }
-        let store = Store::open_sqlite_with(&file, MIGRATIONS).await.unwrap();
+        let store = Store::open_sqlite_with(&file, MIGRATIONS, false).await.unwrap();
         put(&store, "still works").await;
         assert!(store.fetch_all("SELECT * FROM half", vec![]).await.is_err());
         store.close().await;

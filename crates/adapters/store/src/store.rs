@@ -1,4 +1,5 @@
 use crate::apply::{Applied, Failure, apply_rows, logs_append};
+use crate::backup::BackupSource;
 use crate::connection::{Connection, Row};
 use crate::lock::{FileLock, create_private};
 use crate::migrations::{MIGRATIONS, Migration, migrate};
@@ -73,22 +74,28 @@ impl Store {
     /// # Errors
     /// [`OpenError::InUse`] while another process (or another `Store`) has it, and as [`Store::open`].
     pub async fn open_sqlite(path: &Path) -> Result<Self, OpenError> {
-        Self::open_sqlite_with(path, MIGRATIONS).await
+        Self::open_sqlite_with(path, MIGRATIONS, false).await
     }
 
-    pub(crate) async fn open_sqlite_with(path: &Path, migrations: &[Migration]) -> Result<Self, OpenError> {
+    /// Opens a database that is being restored, and migrates it.
+    pub(crate) async fn open_restoring(url: &StoreUrl) -> Result<Self, OpenError> {
+        match url {
+            StoreUrl::Sqlite(path) => Self::open_sqlite_with(path, MIGRATIONS, true).await,
+            StoreUrl::Postgres(address) => Self::open_postgres_with(address, MIGRATIONS, true).await,
+        }
+    }
+
+    pub(crate) async fn open_sqlite_with(
+        path: &Path,
+        migrations: &[Migration],
+        restoring: bool,
+    ) -> Result<Self, OpenError> {
         let lock = FileLock::take(path)?;
         // Only the owner may read it: it holds sealed secrets, patch sources and command output.
         create_private(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(false)
-            .synchronous(SqliteSynchronous::Full)
-            .statement_cache_capacity(256)
-            .disable_statement_logging();
+        let options = sqlite_options(path);
         let mut connection = options.clone().journal_mode(SqliteJournalMode::Wal).connect().await?;
-        migrate(&mut Connection::Sqlite(&mut connection), migrations, Some(path)).await?;
+        migrate(&mut Connection::Sqlite(&mut connection), migrations, Some(path), restoring).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -105,23 +112,18 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_postgres(url: &str) -> Result<Self, OpenError> {
-        Self::open_postgres_with(url, MIGRATIONS).await
+        Self::open_postgres_with(url, MIGRATIONS, false).await
     }
 
-    pub(crate) async fn open_postgres_with(url: &str, migrations: &[Migration]) -> Result<Self, OpenError> {
-        let options: PgConnectOptions = url.parse().map_err(|_| OpenError::Address("postgres".to_owned()))?;
-        let options = options
-            .application_name("careen")
-            .options([("lock_timeout", POSTGRES_LOCK_TIMEOUT)])
-            .statement_cache_capacity(256)
-            .disable_statement_logging();
+    async fn open_postgres_with(url: &str, migrations: &[Migration], restoring: bool) -> Result<Self, OpenError> {
+        let options = postgres_options(url)?;
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options)
             .await?;
         let mut connection = pool.acquire().await?;
-        migrate(&mut Connection::Postgres(&mut connection), migrations, None).await?;
+        migrate(&mut Connection::Postgres(&mut connection), migrations, None, restoring).await?;
         drop(connection);
         Ok(Self { backend: Arc::new(Backend::Postgres { pool }) })
     }
@@ -162,6 +164,21 @@ impl Store {
             }
             Backend::Postgres { pool } => pool.close().await,
         }
+    }
+
+    /// A connection of its own for reading everything at one instant.
+    ///
+    /// # Errors
+    /// When the database cannot be opened once more.
+    pub async fn backup_source(&self) -> Result<BackupSource, OpenError> {
+        Ok(match &*self.backend {
+            Backend::Sqlite { readers, .. } => {
+                let options = readers.connect_options();
+                let connection = options.connect().await?;
+                BackupSource::sqlite(connection, options.get_filename().to_owned(), None)
+            }
+            Backend::Postgres { pool } => BackupSource::postgres(pool.connect_options().connect().await?),
+        })
     }
 
     /// Whether the database answers.
@@ -207,6 +224,27 @@ impl Store {
         let (sql, values) = select.into_parts();
         self.fetch_all(sql, values).await?.iter().map(decode).collect()
     }
+}
+
+/// How a SQLite file is opened.
+pub(crate) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(false)
+        .synchronous(SqliteSynchronous::Full)
+        .statement_cache_capacity(256)
+        .disable_statement_logging()
+}
+
+/// How a PostgreSQL server is connected to.
+pub(crate) fn postgres_options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    let options: PgConnectOptions = url.parse().map_err(|_| OpenError::Address("postgres".to_owned()))?;
+    Ok(options
+        .application_name("careen")
+        .options([("lock_timeout", POSTGRES_LOCK_TIMEOUT)])
+        .statement_cache_capacity(256)
+        .disable_statement_logging())
 }
 
 async fn ask<T>(

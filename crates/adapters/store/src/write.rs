@@ -54,6 +54,12 @@ pub enum RecordWrite {
         /// Its value.
         value: String,
     },
+    /// Ends a restore (global): another incarnation, nobody signed in, no server and no connection known, and the mark of the
+    /// restore removed.
+    RestoreFinish {
+        /// The new incarnation.
+        incarnation: u64,
+    },
     /// Keeps the result under a client token; [`crate::ApplyError::Duplicate`] where the token was used before.
     IdempotencyPut(IdempotencyRow),
     /// Forgets the scope's client tokens used before an instant.

@@ -13,12 +13,12 @@ use clap::Subcommand;
 use control::Server;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
 };
 
 use crate::{
-    audit,
+    audit, backup,
     configuration::{self, Configuration, ConfigurationAnswer, ServerOptions, data_folder},
     terminal,
 };
@@ -37,6 +37,12 @@ pub(crate) enum AdminTask {
     },
     /// Print every setting, its value, and where that comes from. Works without a running server.
     Config(Box<ServerOptions>),
+    /// Write a backup of the whole database to a file, while the server works.
+    Backup(Box<backup::BackupOptions>),
+    /// Put a backup back into an empty place; the server must not run.
+    Restore(Box<backup::RestoreOptions>),
+    /// Check a backup, or the database: everything is read, nothing is changed.
+    Check(Box<backup::CheckOptions>),
 }
 
 /// What may be asked.
@@ -45,6 +51,8 @@ pub(crate) enum AdminTask {
 pub(crate) enum Question {
     SignInLink,
     Configuration,
+    Backup,
+    Check,
     Audit(audit::AuditQuestion),
 }
 
@@ -62,6 +70,9 @@ pub(crate) async fn run(task: AdminTask) -> Result<()> {
     match task {
         AdminTask::SignInLink { data } => ask(&data_folder(data.as_deref())?, &Question::SignInLink).await,
         AdminTask::Config(options) => configuration::show(&options).await,
+        AdminTask::Backup(options) => backup::back_up(&options).await,
+        AdminTask::Restore(options) => backup::restore(&options).await,
+        AdminTask::Check(options) => backup::check(&options).await,
     }
 }
 
@@ -83,7 +94,7 @@ pub(crate) async fn ask(data: &Path, question: &Question) -> Result<()> {
     let socket = UnixStream::connect(&socket_path(data)).await.with_context(|| {
         format!("no server is running on {}; start one with: careen server --data {}", data.display(), data.display())
     })?;
-    let mut lines = put(socket, question).await?;
+    let mut lines = put(socket, question).await?.lines();
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line)? {
             Answer::Line(line) => terminal::say(&line),
@@ -95,19 +106,33 @@ pub(crate) async fn ask(data: &Path, question: &Question) -> Result<()> {
 
 /// The first line that the server of a data folder answers; none if no server is running there.
 pub(crate) async fn ask_if_running(data: &Path, question: &Question) -> Result<Option<String>> {
-    let Ok(socket) = UnixStream::connect(&socket_path(data)).await else { return Ok(None) };
-    match put(socket, question).await?.next_line().await?.map(|line| serde_json::from_str(&line)).transpose()? {
-        Some(Answer::Line(line)) => Ok(Some(line)),
-        Some(Answer::Error(message)) => bail!(message),
-        None => bail!("the server gave no answer"),
-    }
+    let Some(socket) = connect(data).await else { return Ok(None) };
+    answer_line(&mut put(socket, question).await?).await.map(Some)
 }
 
-async fn put(mut socket: UnixStream, question: &Question) -> Result<Lines<BufReader<UnixStream>>> {
+/// The way to the server of a data folder; none if no server is running there.
+pub(crate) async fn connect(data: &Path) -> Option<UnixStream> {
+    UnixStream::connect(&socket_path(data)).await.ok()
+}
+
+/// Asks; what is answered can be read.
+pub(crate) async fn put(mut socket: UnixStream, question: &Question) -> Result<BufReader<UnixStream>> {
     let mut text = serde_json::to_string(question)?;
     text.push('\n');
     socket.write_all(text.as_bytes()).await?;
-    Ok(BufReader::new(socket).lines())
+    Ok(BufReader::new(socket))
+}
+
+/// One line of an answer.
+pub(crate) async fn answer_line(reader: &mut BufReader<UnixStream>) -> Result<String> {
+    let mut line = String::new();
+    if reader.read_line(&mut line).await? == 0 {
+        bail!("the server gave no answer");
+    }
+    match serde_json::from_str(&line)? {
+        Answer::Line(line) => Ok(line),
+        Answer::Error(message) => bail!(message),
+    }
 }
 
 /// Listens in the data folder until `stopped`.
@@ -155,10 +180,12 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
             Ok(text) => tell(&mut writer, &Answer::Line(text)).await,
             Err(error) => Err(error.into()),
         },
+        Some(Question::Backup) => backup::answer_backup(&server, &mut writer).await,
+        Some(Question::Check) => backup::answer_check(&server, &mut writer).await,
         Some(Question::Audit(question)) => audit::answer(&server, &configuration.home, question, &mut writer).await,
     };
     if let Err(error) = result {
-        let _ = tell(&mut writer, &Answer::Error(error.to_string())).await;
+        let _ = tell(&mut writer, &Answer::Error(format!("{error:#}"))).await;
     }
 }
 

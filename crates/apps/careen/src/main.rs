@@ -5,6 +5,7 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod configuration;
 mod credentials;
 mod serve;

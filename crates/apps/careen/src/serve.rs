@@ -147,7 +147,8 @@ async fn when(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-fn make_private_folder(folder: &Path) -> Result<()> {
+/// Makes the data folder, or refuses one that others may write to.
+pub(crate) fn make_private_folder(folder: &Path) -> Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -75,7 +75,7 @@ pub async fn set_up(
     if store.meta_get(FINGERPRINT).await?.as_ref() != Some(&fingerprint) {
         return Err(SetupError::OtherKey);
     }
-    let incarnation = store.meta_get(INCARNATION).await?.and_then(|text| text.parse().ok()).unwrap_or(1);
+    let incarnation = store.incarnation().await?;
     let identity = signing_key(store, master, home, "identity", now).await?;
     let job = signing_key(store, master, home, "job", now).await?;
     let keys = Keys::new(master, identity, job, incarnation);

@@ -202,6 +202,14 @@ impl Store {
         Ok(row.map(|row| row.text("value")).transpose()?)
     }
 
+    /// How often the database was made or restored: greater after each restore.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn incarnation(&self) -> Result<u64, ReadError> {
+        Ok(self.meta_get(crate::backup::INCARNATION).await?.and_then(|text| text.parse().ok()).unwrap_or(1))
+    }
+
     /// What a client token was first used for.
     ///
     /// # Errors
@@ -294,6 +302,7 @@ pub(crate) async fn apply(connection: &mut Connection<'_>, scope: &Scope, write:
         RecordWrite::MetaPut { name, value } => {
             Ok(put_global(connection, "meta", columns!["name" => name], columns!["value" => value]).await?)
         }
+        RecordWrite::RestoreFinish { incarnation } => restore_finish(connection, *incarnation).await,
         RecordWrite::IdempotencyPut(row) => idempotency_put(connection, scope, row).await,
         RecordWrite::IdempotencyExpire { before } => {
             let sql = "DELETE FROM idempotency WHERE account = $1 AND region = $2 AND at < $3";
@@ -351,6 +360,27 @@ async fn server_key_put(connection: &mut Connection<'_>, row: &ServerKeyRow) -> 
         "created_at" => row.created_at,
     ];
     Ok(put_global(connection, "server_key", columns!["name" => &row.name], rest).await?)
+}
+
+/// What was true of servers and browsers when the backup was made is not true of those that come now.
+async fn restore_finish(connection: &mut Connection<'_>, incarnation: u64) -> Result<(), Failure> {
+    for sql in [
+        "DELETE FROM session",
+        "DELETE FROM sign_in_link",
+        "DELETE FROM replica",
+        "UPDATE node_ping SET connected = 0, replica = ''",
+    ] {
+        connection.execute(sql, vec![]).await?;
+    }
+    put_global(
+        connection,
+        "meta",
+        columns!["name" => crate::backup::INCARNATION],
+        columns!["value" => incarnation.to_string()],
+    )
+    .await?;
+    connection.execute("DELETE FROM meta WHERE name = $1", values![crate::backup::RESTORING]).await?;
+    Ok(())
 }
 
 async fn idempotency_put(connection: &mut Connection<'_>, scope: &Scope, row: &IdempotencyRow) -> Result<(), Failure> {

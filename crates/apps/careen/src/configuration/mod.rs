@@ -83,6 +83,32 @@ impl Configuration {
     }
 }
 
+/// Where things are kept, for those who look after them while no server runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    /// The folder for everything the server keeps.
+    pub(crate) data: PathBuf,
+    /// Every setting.
+    pub(crate) settings: Settings,
+}
+
+impl Stored {
+    /// Reads the settings without asking whether a server could start with them.
+    ///
+    /// # Errors
+    /// When a value cannot be read; it says which and where it was given.
+    pub(crate) fn read(options: &ServerOptions) -> Result<Self> {
+        let data = data_folder(options.data.as_deref())?;
+        let (settings, _) = Settings::resolve(&Sources::read(&data, &options.settings)?)?;
+        Ok(Self { data, settings })
+    }
+
+    /// The account and region of the administrator's key.
+    pub(crate) fn home(&self) -> Scope {
+        Scope { account: self.settings.account.clone(), region: self.settings.region.clone() }
+    }
+}
+
 fn holds_password(url: &str) -> bool {
     let user = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map(|(user, _)| user);
     user.is_some_and(|user| user.contains(':'))
