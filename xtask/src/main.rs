@@ -6,6 +6,7 @@ mod codegen;
 mod layers;
 mod machine;
 mod postgres;
+mod simulate;
 mod terraform;
 mod tests_run;
 mod tools;
@@ -21,6 +22,7 @@ const TASKS: &str = "cargo xtask TASK
     check-layers           the walls of ARCHITECTURE.md
     test [ARGUMENTS]       installs what the tests need, prepares it, and runs them; arguments go to the test runner
                            (`test -p NAME`: that package alone, with other packages' binaries as they lie)
+    simulate [OPTION...]   a thousand histories of a simulated fleet (`simulate --help` names the options)
     bench                  the README's figures (as: cargo xtask with-tools cargo xtask bench)
     with-tools COMMAND...  runs a command in the surroundings that `test` prepares";
 
@@ -43,6 +45,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         "check" => check::run(&root),
         "codegen" => codegen::run(rest),
         "check-layers" => layers::run(&root),
+        "simulate" => simulate::run(&root, rest),
         "test" => tests_run::test(&root, rest),
         "with-tools" => tests_run::with_tools(&root, rest),
         other => bail!("no such task: {other}\n{TASKS}"),

@@ -13,6 +13,8 @@ mod apply;
 mod backup;
 mod connection;
 mod error;
+#[cfg(feature = "faults")]
+mod faults;
 #[cfg(test)]
 mod full_disk_tests;
 mod lock;
@@ -32,6 +34,8 @@ pub use backup::{
     RowCounts, SealedSecret,
 };
 pub use error::{ApplyError, OpenError, ReadError};
+#[cfg(feature = "faults")]
+pub use faults::Fault;
 pub use store::Store;
 pub use tables::commands::{CommandKey, CommandQuery, InvocationKey, InvocationQuery};
 pub use tables::inventory::{InventoryApply, InventoryHead, OfferedVersion, PackageChanged, VersionSeen};

@@ -11,7 +11,8 @@ use std::collections::btree_map::Entry;
 /// A ping and whose it is.
 pub(crate) type PingPut = (Scope, Ping);
 
-/// Keeps each node's newest ping: the greatest epoch wins, then the latest instant.
+/// Keeps each node's newest ping: the greatest epoch wins, then what was said last. Not the latest instant: a clock that is
+/// set back would make a node look silent, or alive, until the time comes again.
 pub(crate) async fn pings_put_in(connection: &mut Connection<'_>, pings: &[PingPut]) -> Result<(), Failure> {
     let mut newest: BTreeMap<(&Scope, &str), &Ping> = BTreeMap::new();
     for (scope, ping) in pings {
@@ -21,7 +22,7 @@ pub(crate) async fn pings_put_in(connection: &mut Connection<'_>, pings: &[PingP
             }
             Entry::Occupied(mut place) => {
                 let kept = place.get();
-                if (ping.epoch, ping.last_ping_at) >= (kept.epoch, kept.last_ping_at) {
+                if ping.epoch >= kept.epoch {
                     place.insert(ping);
                 }
             }
@@ -31,7 +32,7 @@ pub(crate) async fn pings_put_in(connection: &mut Connection<'_>, pings: &[PingP
     let tail = "ON CONFLICT (account, region, node_id) DO UPDATE SET last_ping_at = excluded.last_ping_at,
         connected = excluded.connected, epoch = excluded.epoch, replica = excluded.replica, boot_id = excluded.boot_id,
         last_boot_at = excluded.last_boot_at
-        WHERE (excluded.epoch, excluded.last_ping_at) >= (node_ping.epoch, node_ping.last_ping_at)";
+        WHERE excluded.epoch >= node_ping.epoch";
     // In the order of the keys, so that two replicas lock rows in the same order.
     let rows = newest.into_iter().map(|((scope, _), ping)| {
         values![

@@ -38,10 +38,12 @@ const POSTGRES_LOCK_SPACE: i64 = 0x0ca2_ee18;
 /// The database. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Store {
-    backend: Arc<Backend>,
+    pub(crate) backend: Arc<Backend>,
+    #[cfg(feature = "faults")]
+    pub(crate) faults: crate::faults::Faults,
 }
 
-enum Backend {
+pub(crate) enum Backend {
     Sqlite { readers: SqlitePool, writer: mpsc::Sender<Job> },
     Postgres { pool: PgPool },
 }
@@ -104,7 +106,7 @@ impl Store {
             .max_lifetime(None)
             .connect_lazy_with(options.pragma("query_only", "ON"));
         let writer = writer::start(connection, lock);
-        Ok(Self { backend: Arc::new(Backend::Sqlite { readers, writer }) })
+        Ok(Self::of(Backend::Sqlite { readers, writer }))
     }
 
     /// Opens a PostgreSQL database, e.g. `postgres://careen@db.example/careen`.
@@ -125,7 +127,15 @@ impl Store {
         let mut connection = pool.acquire().await?;
         migrate(&mut Connection::Postgres(&mut connection), migrations, None, restoring).await?;
         drop(connection);
-        Ok(Self { backend: Arc::new(Backend::Postgres { pool }) })
+        Ok(Self::of(Backend::Postgres { pool }))
+    }
+
+    fn of(backend: Backend) -> Self {
+        Self {
+            backend: Arc::new(backend),
+            #[cfg(feature = "faults")]
+            faults: crate::faults::Faults::default(),
+        }
     }
 
     /// Applies a decision's changes, all or nothing, and returns once they are durable.
@@ -133,12 +143,17 @@ impl Store {
     /// # Errors
     /// See [`ApplyError`]; on [`ApplyError::Conflict`] load again and decide again.
     pub async fn apply(&self, scope: &Scope, changes: Changes<Write>) -> Result<Applied, ApplyError> {
-        match &*self.backend {
+        #[cfg(feature = "faults")]
+        self.faults.before_commit()?;
+        let applied = match &*self.backend {
             Backend::Sqlite { writer, .. } => {
-                ask(writer, |answer| Job::Apply { scope: scope.clone(), changes, answer }).await
+                ask(writer, |answer| Job::Apply { scope: scope.clone(), changes, answer }).await?
             }
-            Backend::Postgres { pool } => Ok(apply_postgres(pool, scope, &changes).await?),
-        }
+            Backend::Postgres { pool } => apply_postgres(pool, scope, &changes).await?,
+        };
+        #[cfg(feature = "faults")]
+        self.faults.after_commit()?;
+        Ok(applied)
     }
 
     /// Keeps the newest ping of each node: the hot path, without revisions, audit or events. The caller coalesces.
@@ -146,6 +161,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn pings_put(&self, pings: Vec<(Scope, Ping)>) -> Result<(), ApplyError> {
+        #[cfg(feature = "faults")]
+        self.faults.before_commit()?;
         match &*self.backend {
             Backend::Sqlite { writer, .. } => ask(writer, |answer| Job::Pings { pings, answer }).await,
             Backend::Postgres { pool } => Ok(pings_put_postgres(pool, &pings).await?),
@@ -190,6 +207,8 @@ impl Store {
     }
 
     pub(crate) async fn fetch_all(&self, sql: impl SqlSafeStr, values: Vec<Value>) -> Result<Vec<Row>, ReadError> {
+        #[cfg(feature = "faults")]
+        self.faults.reading()?;
         Ok(match &*self.backend {
             Backend::Sqlite { readers, .. } => {
                 Connection::Sqlite(&mut *readers.acquire().await?).fetch_all(sql, values).await?
@@ -205,6 +224,8 @@ impl Store {
         sql: impl SqlSafeStr,
         values: Vec<Value>,
     ) -> Result<Option<Row>, ReadError> {
+        #[cfg(feature = "faults")]
+        self.faults.reading()?;
         Ok(match &*self.backend {
             Backend::Sqlite { readers, .. } => {
                 Connection::Sqlite(&mut *readers.acquire().await?).fetch_optional(sql, values).await?
@@ -247,7 +268,7 @@ pub(crate) fn postgres_options(url: &str) -> Result<PgConnectOptions, OpenError>
         .disable_statement_logging())
 }
 
-async fn ask<T>(
+pub(crate) async fn ask<T>(
     writer: &mpsc::Sender<Job>,
     job: impl FnOnce(oneshot::Sender<Result<T, ApplyError>>) -> Job,
 ) -> Result<T, ApplyError> {

@@ -20,9 +20,23 @@ const QUEUE_MEMBERS_MAX: usize = 1024;
 
 /// What is asked of the writer.
 pub(crate) enum Job {
-    Apply { scope: Scope, changes: Changes<Write>, answer: oneshot::Sender<Result<Applied, ApplyError>> },
-    Pings { pings: Vec<PingPut>, answer: oneshot::Sender<Result<(), ApplyError>> },
-    Close { done: oneshot::Sender<()> },
+    Apply {
+        scope: Scope,
+        changes: Changes<Write>,
+        answer: oneshot::Sender<Result<Applied, ApplyError>>,
+    },
+    Pings {
+        pings: Vec<PingPut>,
+        answer: oneshot::Sender<Result<(), ApplyError>>,
+    },
+    #[cfg(feature = "faults")]
+    PagesMax {
+        pages: u32,
+        answer: oneshot::Sender<Result<(), ApplyError>>,
+    },
+    Close {
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Starts the writer. It owns connection and lock, and ends when it is told to or nobody can ask any more.
@@ -40,6 +54,12 @@ async fn run(mut connection: SqliteConnection, lock: FileLock, mut receiver: mps
         for job in jobs.drain(..) {
             match job {
                 Job::Close { done } => close = Some(done),
+                #[cfg(feature = "faults")]
+                Job::PagesMax { pages, answer } => {
+                    let sql = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+                    let done = Connection::Sqlite(&mut connection).fetch_all(sql, vec![]).await;
+                    drop(answer.send(done.map(drop).map_err(|e| ApplyError::from(Failure::from(e)))));
+                }
                 other => batch.push(Member { job: other, outcome: None }),
             }
         }
@@ -76,7 +96,7 @@ impl Member {
         match &self.job {
             Job::Apply { scope, changes, .. } => apply_rows(connection, scope, changes).await,
             Job::Pings { pings, .. } => pings_put_in(connection, pings).await,
-            Job::Close { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -91,7 +111,7 @@ impl Member {
         match self.job {
             Job::Apply { answer, .. } => drop(answer.send(outcome)),
             Job::Pings { answer, .. } => drop(answer.send(outcome.map(drop))),
-            Job::Close { done } => drop(done.send(())),
+            _ => {}
         }
     }
 }

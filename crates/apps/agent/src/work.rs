@@ -1,6 +1,6 @@
 //! The agent's state: what it knows, keeps and runs. No waiting happens here.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, uptime_micros};
 use crate::first_inventory::FirstInventory;
 use crate::identity::Identity;
 use crate::inventory::InventoryRecord;
@@ -88,11 +88,11 @@ impl Work {
 
     /// The true time, as far as it is known.
     pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now(execution::now(), self.journal.watermarks().issued_at)
+        self.clock.now(execution::now(), uptime_micros(), self.journal.watermarks().issued_at)
     }
 
     pub(crate) fn learn_time(&mut self, server: Timestamp) {
-        self.clock.learn(server, execution::now());
+        self.clock.learn(server, execution::now(), uptime_micros());
         let offset = self.clock.offset_seconds();
         if offset.abs() > 60 {
             self.log.line(format_args!(

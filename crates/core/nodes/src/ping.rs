@@ -44,12 +44,13 @@ impl PingStatus {
 /// Online while the last ping is at most 2.5 heartbeat intervals old. AWS does not document its own threshold.
 ///
 /// An open connection alone does not count: a cut link stays open for minutes, and its replica may have died.
-/// A ping from the future (clocks of replicas differ) counts as fresh.
+/// A ping from a near future counts as fresh (clocks of replicas differ); one from further ahead was written before the clock
+/// was set back, and says nothing of the present.
 #[must_use]
 pub fn ping_status(ping: Option<&Ping>, now: Timestamp, heartbeat_seconds: u32) -> PingStatus {
     let patience_micros = i64::from(heartbeat_seconds).saturating_mul(2_500_000);
     match ping {
-        Some(ping) if now.micros_since(ping.last_ping_at) <= patience_micros => PingStatus::Online,
+        Some(ping) if now.micros_since(ping.last_ping_at).saturating_abs() <= patience_micros => PingStatus::Online,
         _ => PingStatus::ConnectionLost,
     }
 }
@@ -75,6 +76,7 @@ mod tests {
             (1_750_000_001, true, PingStatus::ConnectionLost),
             (1_750_000_000, false, PingStatus::Online),
             (900_000_000, true, PingStatus::Online),
+            (249_999_999, true, PingStatus::ConnectionLost),
         ] {
             let now = Timestamp::from_micros(now_micros);
             assert_eq!(ping_status(Some(&ping(connected)), now, 300), expected, "at {now_micros}");

@@ -9,7 +9,7 @@ use identity::SigningKey;
 use packages::Inventory;
 
 use super::host::{Host, inventory_report};
-use super::jobs::WrittenJob;
+use super::jobs::{Untold, WrittenJob};
 
 /// How many messages may be on their way without an acknowledgement.
 const UNACKNOWLEDGED_MAX: usize = 32;
@@ -47,9 +47,36 @@ impl OnLine {
 /// What became of an order.
 pub(super) enum Obeyed {
     /// The job is new and written down.
-    Accepted(CommandId),
+    Accepted(CommandId, JobId),
     /// Anything else, said in the spool or not at all.
     Other,
+}
+
+/// What an agent takes the time to be: the servers', as it learned it last and counted on since, however its own clock jumps;
+/// and never before an order that it has obeyed was signed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AgentClock {
+    /// The host's clock minus the right time, in seconds.
+    pub(super) ahead: i64,
+    /// The servers' time, and the steady clock's seconds then.
+    learned: Option<(Timestamp, i64)>,
+    signed_at: Timestamp,
+}
+
+impl AgentClock {
+    pub(super) fn learn(&mut self, servers: Timestamp, steady: i64) {
+        self.learned = Some((servers, steady));
+    }
+
+    /// The process ends.
+    pub(super) fn forget(&mut self) {
+        self.learned = None;
+    }
+
+    pub(super) fn now(&self, wall: Timestamp, steady: i64) -> Timestamp {
+        let known = self.learned.map(|(servers, at)| servers.plus_seconds(steady - at));
+        known.unwrap_or(wall).max(self.signed_at)
+    }
 }
 
 /// An agent without a socket.
@@ -57,6 +84,11 @@ pub struct SimulatedAgent {
     name: String,
     pub(super) identity: Option<NodeIdentity>,
     pub(super) host: Host,
+    pub(super) clock: AgentClock,
+    /// Its process has ended and not been started again; its supervisors go on.
+    pub(super) is_down: bool,
+    /// Its host is without power before, in seconds of the steady clock.
+    pub(super) powered_at: i64,
     /// The highest incarnation of the server's database that was seen under signature.
     pub(super) incarnation: u64,
     pub(super) journal: BTreeMap<JobId, WrittenJob>,
@@ -74,6 +106,9 @@ impl SimulatedAgent {
         Self {
             host: Host::new(name.clone()),
             name,
+            clock: AgentClock { ahead: 0, learned: None, signed_at: Timestamp::EPOCH },
+            is_down: false,
+            powered_at: 0,
             identity: None,
             incarnation: 0,
             journal: BTreeMap::new(),
@@ -202,8 +237,8 @@ impl SimulatedAgent {
         }
     }
 
-    /// Takes in what the server says. `now` is its clock, `steady` the steady one in seconds.
-    pub(super) fn obey(&mut self, message: FromServer, now: Timestamp, steady: i64) -> Obeyed {
+    /// Takes in what the server says. `wall` is the host's clock, `steady` the steady one in seconds.
+    pub(super) fn obey(&mut self, message: FromServer, wall: Timestamp, steady: i64) -> Obeyed {
         match message {
             FromServer::Acknowledged { id } | FromServer::Unsupported { id } => {
                 self.spool.remove(&id);
@@ -214,10 +249,10 @@ impl SimulatedAgent {
                 Obeyed::Other
             }
             FromServer::InventoryWanted => {
-                self.tell_everything(now);
+                self.tell_everything(wall);
                 Obeyed::Other
             }
-            FromServer::Order(signed) => self.order(&signed, now),
+            FromServer::Order(signed) => self.order(&signed, self.clock.now(wall, steady)),
             FromServer::Unknown => Obeyed::Other,
         }
     }
@@ -231,6 +266,7 @@ impl SimulatedAgent {
             }
         };
         self.incarnation = self.incarnation.max(order.incarnation);
+        self.clock.signed_at = self.clock.signed_at.max(order.issued_at);
         match order.body {
             OrderBody::Run(job) => self.order_to_run(job, order.expires_at),
             OrderBody::Cancel { job_id } => {
@@ -278,8 +314,7 @@ impl SimulatedAgent {
         let command_id = job.command_id.clone();
         let place = self.journal.len();
         self.journal.insert(job_id.clone(), WrittenJob::new(job, place, expires_at));
-        self.tell(ToServerBody::JobAccepted { job_id });
-        Obeyed::Accepted(command_id)
+        Obeyed::Accepted(command_id, job_id)
     }
 
     fn order_to_cancel(&mut self, job_id: &JobId) {
@@ -295,13 +330,41 @@ impl SimulatedAgent {
         }
     }
 
+    /// Tells what has not been told of a job. `dies` is asked after each write whether the process ends there; `false`: it has.
+    pub(super) fn deliver(&mut self, job_id: &JobId, wall: Timestamp, dies: &mut dyn FnMut() -> bool) -> bool {
+        while let Some(untold) = self.journal.get(job_id).and_then(WrittenJob::untold) {
+            match &untold {
+                Untold::Begun(_, step, at) => {
+                    self.tell(ToServerBody::StepStarted { job_id: job_id.clone(), step: step.clone(), at: *at });
+                }
+                Untold::Patched(run) => {
+                    self.note_inventory(Some(run.command_id.clone()), wall);
+                    let same = |body: &ToServerBody| matches!(body, ToServerBody::PatchRun(other) if other.report_id == run.report_id);
+                    if !self.spool.values().any(same) {
+                        self.tell(ToServerBody::PatchRun(run.clone()));
+                    }
+                }
+                Untold::Over(report) => self.tell_result(report.clone()),
+            }
+            // Told, and not yet noted that it was.
+            if dies() {
+                return false;
+            }
+            if let Some(job) = self.journal.get_mut(job_id) {
+                job.note_told(&untold);
+            }
+            if dies() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Tells a result unless it is on its way.
-    pub(super) fn tell_result(&mut self, report: agent_wire::JobReport) {
-        let on_its_way = self
-            .spool
-            .values()
-            .any(|body| matches!(body, ToServerBody::JobFinished(other) if other.job_id == report.job_id));
-        if !on_its_way {
+    fn tell_result(&mut self, report: agent_wire::JobReport) {
+        let same =
+            |body: &ToServerBody| matches!(body, ToServerBody::JobFinished(other) if other.job_id == report.job_id);
+        if !self.spool.values().any(same) {
             self.tell(ToServerBody::JobFinished(report));
         }
     }
@@ -310,6 +373,7 @@ impl SimulatedAgent {
     pub(super) fn lose_power(&mut self, now: Timestamp) {
         self.host.reboot();
         self.line = None;
+        self.is_down = true;
         for job in self.journal.values_mut() {
             job.interrupt(now);
         }

@@ -7,15 +7,16 @@ use agent_wire::{
     ToServer, ToServerBody, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
 };
 use anyhow::{Context, bail, ensure};
-use aws_wire::ssm::CreateActivationRequest;
+use aws_wire::ssm::{CreateActivationRequest, CreateActivationResult};
 use control::agents::Greeting;
-use identifiers::{ActivationId, NodeId};
+use identifiers::{ActivationId, NodeId, Timestamp};
 use identity::SigningKey;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::agent::{NodeIdentity, Obeyed, OnLine};
 use super::link::Link;
+use super::servers::Replica;
 use super::{SimulatedAgent, SimulatedFleet};
 
 /// How far a call gets before it is cut off.
@@ -33,14 +34,14 @@ fn travelled<T: Serialize + DeserializeOwned>(value: &T) -> anyhow::Result<T> {
     Ok(agent_wire::read(&agent_wire::write(value)?)?)
 }
 
-/// The inventory that the server has, from a welcome that the server signed.
+/// The servers' time and the inventory that they have, from a welcome that the server signed.
 fn welcomed(
     welcome: &FromServerHandshake,
     node_id: &NodeId,
     agent_nonce: &Bytes32,
     server_nonce: &Bytes32,
     server_key: &Bytes32,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<(Timestamp, Option<String>)> {
     let FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature } = welcome else {
         bail!("not a welcome");
     };
@@ -48,7 +49,7 @@ fn welcomed(
     let text = welcome_text(agent_nonce, server_nonce, node_id, *epoch, *heartbeat_seconds, *now, digest);
     let signed = identity::verify_ed25519(&server_key.0, &text, &signature.0);
     ensure!(signed, "the welcome is not signed by the server");
-    Ok(inventory_digest.clone())
+    Ok((*now, inventory_digest.clone()))
 }
 
 /// Where an agent calls from.
@@ -73,11 +74,23 @@ impl SimulatedFleet {
             registration_limit: Some(1000),
             ..CreateActivationRequest::default()
         };
-        let made = control::perform(&self.context()?, request).await?;
+        // No activation is for more than a thousand hosts.
+        for first in (0..self.agents.len()).step_by(1000) {
+            let made = control::perform(&self.context()?, request.clone()).await?;
+            self.register_with(made, first..self.agents.len().min(first + 1000)).await?;
+        }
+        Ok(())
+    }
+
+    async fn register_with(
+        &mut self,
+        made: CreateActivationResult,
+        agents: std::ops::Range<usize>,
+    ) -> anyhow::Result<()> {
         let id = ActivationId::parse(made.activation_id.as_deref().unwrap_or_default())?;
         let code = made.activation_code.map(aws_wire::Sensitive::into_exposed).unwrap_or_default();
         let code = ActivationCode::parse(&code)?;
-        for agent in 0..self.agents.len() {
+        for agent in agents {
             self.register(agent, &id, &code).await?;
         }
         Ok(())
@@ -88,7 +101,7 @@ impl SimulatedFleet {
     /// # Errors
     /// When the server refuses, or is not the one that the code names.
     pub async fn register(&mut self, agent: usize, id: &ActivationId, code: &ActivationCode) -> anyhow::Result<NodeId> {
-        let challenged = self.challenge(Purpose::Register { activation_id: id.clone() }).await?;
+        let challenged = self.challenge(0, Purpose::Register { activation_id: id.clone() }).await?;
         let fingerprint = Bytes32(identity::sha256(&challenged.server_key.0));
         ensure!(fingerprint == code.identity_fingerprint, "the server is not the one that the code names");
         let node_key = SigningKey::from_seed(self.chance.bytes())?;
@@ -97,7 +110,7 @@ impl SimulatedFleet {
         let text = register_proof_text(id, &ours, &theirs, &challenged.server_key, &public);
         let proof = Bytes32(identity::hmac_sha256(&identity::sha256(code.secret()), text.as_bytes()));
         let facts = self.agent(agent)?.host.facts();
-        let answer = self.server.agent_register(&challenged.greeting, public, facts, proof, address(agent)).await;
+        let answer = self.server().agent_register(&challenged.greeting, public, facts, proof, address(agent)).await;
         let answer = travelled(&answer.map_err(|refusal| anyhow::anyhow!("refused: {}", refusal.message))?)?;
         let FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature } = answer else {
             bail!("not an answer to a registration");
@@ -114,7 +127,7 @@ impl SimulatedFleet {
         Ok(node_id)
     }
 
-    async fn challenge(&mut self, purpose: Purpose) -> anyhow::Result<Challenged> {
+    async fn challenge(&mut self, server: usize, purpose: Purpose) -> anyhow::Result<Challenged> {
         let hello = Hello {
             protocol_min: PROTOCOL_MIN,
             protocol_max: PROTOCOL_MAX,
@@ -124,6 +137,7 @@ impl SimulatedFleet {
             purpose,
         };
         let (greeting, challenge) = self
+            .replica(server)?
             .server
             .agent_hello(travelled(&hello)?)
             .await
@@ -148,12 +162,21 @@ impl SimulatedFleet {
 
     pub(super) async fn connect_until(&mut self, agent: usize, cut_off: CutOff) -> anyhow::Result<bool> {
         self.hang_up(agent).await?;
+        self.start_agent(agent)?;
+        let Some(server) = self.chance.pick(&self.listening()).copied() else { return Ok(false) };
+        let called = self.call(agent, server, cut_off).await;
+        let what = format!("the call of {}", self.agent_name(agent));
+        Ok(self.excuse(server, &what, called).await?.unwrap_or(false))
+    }
+
+    /// `false`: there is no connection, as far as the agent knows.
+    async fn call(&mut self, agent: usize, server: usize, cut_off: CutOff) -> anyhow::Result<bool> {
         let name = self.agent_name(agent);
         let (node_id, facts) = {
             let agent = self.agent(agent)?;
             (agent.node_id().context("not registered")?.clone(), agent.host.facts())
         };
-        let challenged = self.challenge(Purpose::Connect { node_id: node_id.clone() }).await?;
+        let challenged = self.challenge(server, Purpose::Connect { node_id: node_id.clone() }).await?;
         if cut_off == CutOff::BeforeProof {
             self.note(format!("{name} is cut off while it connects"));
             return Ok(false);
@@ -165,32 +188,40 @@ impl SimulatedFleet {
             let text = connect_text(&node_id, &hello.nonce, &server_nonce, epoch, &server_key);
             Bytes64(known.node_key.sign(&text))
         };
+        let answering = self.replica(server)?.server.clone();
         let (session, welcome) =
-            match self.server.agent_prove(&greeting, signature, travelled(&facts)?, address(agent)).await {
+            match answering.agent_prove(&greeting, signature, travelled(&facts)?, address(agent)).await {
                 Ok(proved) => proved,
                 Err(refusal) => {
                     self.note(format!("{name} is refused: {}", refusal.message));
                     return Ok(false);
                 }
             };
-        let inventory_digest = welcomed(&travelled(&welcome)?, &node_id, &hello.nonce, &server_nonce, &server_key)?;
-        self.server.agent_arrived(&session).await;
-        self.world.heard_at.insert(agent, self.clock.now());
+        if answering.store.has_ended() {
+            return Ok(false);
+        }
+        let (now, digest) = welcomed(&travelled(&welcome)?, &node_id, &hello.nonce, &server_nonce, &server_key)?;
         let number = self.next_link;
         self.next_link += 1;
         let arrives = cut_off == CutOff::Never;
-        self.links.insert(number, Link::new(agent, session, arrives, self.steady));
+        answering.agent_arrived(&session).await;
+        self.world.heard_at.insert(agent, self.steady);
+        self.links.insert(number, Link::new(agent, server, session, arrives, self.steady));
+        let at = if self.replicas.len() == 1 { String::new() } else { format!(" to {}", self.replica(server)?.name) };
         match arrives {
-            true => self.note(format!("{name} connects (epoch {epoch})")),
-            false => self.note(format!("{name} connects (epoch {epoch}), but the welcome is lost")),
+            true => self.note(format!("{name} connects{at} (epoch {epoch})")),
+            false => self.note(format!("{name} connects{at} (epoch {epoch}), but the welcome is lost")),
         }
         if arrives {
-            let (now, line) = (self.clock.now(), OnLine::new(number, self.steady));
-            self.agent_mut(agent)?.greet(line, inventory_digest.as_deref(), now);
+            let (steady, line) = (self.steady, OnLine::new(number, self.steady));
+            let wall = self.wall(agent)?;
+            let agent_itself = self.agent_mut(agent)?;
+            agent_itself.clock.learn(now, steady);
+            agent_itself.greet(line, digest.as_deref(), wall);
             self.flush(agent)?;
         }
         self.sweep_links().await?;
-        Ok(arrives)
+        Ok(self.agent(agent)?.is_on_line())
     }
 
     pub(super) fn agent(&self, agent: usize) -> anyhow::Result<&SimulatedAgent> {
@@ -229,18 +260,30 @@ impl SimulatedFleet {
         self.sweep_links().await
     }
 
-    /// Takes what the server has queued, closes what either end has closed, and forgets what is over.
+    /// Takes what the servers have queued, closes what either end has closed, and forgets what is over.
     pub(super) async fn sweep_links(&mut self) -> anyhow::Result<()> {
-        let mut left = Vec::new();
-        for link in self.links.values_mut() {
-            let ended = link.drain()?;
+        self.bury_the_dead().await?;
+        let numbers: Vec<u64> = self.links.keys().copied().collect();
+        for number in numbers {
+            let Some(link) = self.links.get_mut(&number) else { continue };
+            if self.replicas.get(link.server).is_none_or(Replica::is_paused) {
+                continue;
+            }
+            let (said, ended) = link.drain();
+            for message in &said {
+                link.send_to_agent(agent_wire::write(message)?);
+            }
+            let (server, mut left) = (link.server, None);
             if ended || link.is_closed_for_server() {
-                left.extend(link.session.take());
+                left = link.session.take();
                 link.to_server.clear();
             }
-        }
-        for session in left {
-            self.server.agent_left(&session).await;
+            for message in &said {
+                self.look_at_order(message).await?;
+            }
+            if let Some(session) = left {
+                self.replica(server)?.server.agent_left(&session).await;
+            }
         }
         self.links.retain(|_, link| !link.is_over());
         Ok(())
@@ -250,14 +293,17 @@ impl SimulatedFleet {
     pub(super) async fn arrive_at_server(&mut self, number: u64) -> anyhow::Result<()> {
         let steady = self.steady;
         let Some(link) = self.links.get_mut(&number) else { return Ok(()) };
+        let listening = self.replicas.get(link.server).filter(|replica| replica.listens());
+        let Some(server) = listening.map(|replica| replica.server.clone()) else { return Ok(()) };
         let (agent, Some(frame)) = (link.agent, link.to_server.pop_front()) else { return Ok(()) };
         link.server_heard_at = steady;
         let message = agent_wire::read::<ToServer>(&frame)?;
         self.note_to_server(agent, message.id, &message.body);
         let Some(session) = self.links.get(&number).and_then(|link| link.session.as_ref()) else { return Ok(()) };
-        self.world.heard_at.insert(agent, self.clock.now());
-        let answers = self.server.agent_message(session, message).await;
-        if let Some(link) = self.links.get_mut(&number) {
+        self.world.heard_at.insert(agent, steady);
+        let answers = server.agent_message(session, message).await;
+        // What a process that has died would have answered was never said.
+        if let Some(link) = self.links.get_mut(&number).filter(|_| !server.store.has_ended()) {
             for answer in &answers {
                 link.send_to_agent(agent_wire::write(answer)?);
             }
@@ -280,11 +326,16 @@ impl SimulatedFleet {
         link.agent_heard_at = steady;
         let message = agent_wire::read::<FromServer>(&frame)?;
         self.note_to_agent(agent, &message);
-        let now = self.clock.now();
-        if let Obeyed::Accepted(command) = self.agent_mut(agent)?.obey(message, now, steady) {
+        let wall = self.wall(agent)?;
+        if let Obeyed::Accepted(command, job_id) = self.agent_mut(agent)?.obey(message, wall, steady) {
             let (at_work, most) = self.world.at_work.entry(command).or_default();
             *at_work += 1;
             *most = (*most).max(*at_work);
+            // Written down, and not yet told.
+            if self.chance.happens(self.faults.agent_dies_permille) {
+                return self.agent_dies(agent).await;
+            }
+            self.agent_mut(agent)?.tell(ToServerBody::JobAccepted { job_id });
         }
         self.flush(agent)
     }
@@ -301,7 +352,7 @@ impl SimulatedFleet {
             if link.severed {
                 return Ok(());
             }
-            if !link.to_server.is_empty() {
+            if !link.to_server.is_empty() && self.replica(link.server)?.listens() {
                 self.arrive_at_server(number).await?;
             } else if !link.to_agent.is_empty() || link.is_closed_for_agent() {
                 self.arrive_at_agent(number).await?;
@@ -322,7 +373,8 @@ impl SimulatedFleet {
         let number = self.agent(agent)?.line.as_ref().context("no connection")?.link;
         let link = self.links.get(&number).context("no connection")?;
         let session = link.session.as_ref().context("the server has closed the connection")?;
-        let answers = self.server.agent_message(session, message).await;
+        let server = self.replica(link.server)?.server.clone();
+        let answers = server.agent_message(session, message).await;
         for answer in &answers {
             self.note_to_agent(agent, answer);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_wire::{JobReport, StepStatus as Reported};
+use agent_wire::{FromServer, JobReport, Order as SignedText, OrderBody, StepStatus as Reported};
 use anyhow::Context;
 use aws_wire::ssm::DescribeInstanceInformationRequest;
 use commands::{Command, EndState, Invocation, InvocationState, OpenState, StepStatus, Tally};
@@ -10,7 +10,7 @@ use control::settings::HEARTBEAT_SECONDS;
 use identifiers::{CommandId, NodeId, Timestamp};
 use store::{AuditQuery, CommandQuery, InvocationQuery, Order};
 
-use super::{SimulatedFleet, home};
+use super::{SimulatedAgent, SimulatedFleet, home};
 
 /// More rows than any history has.
 const ROWS_MAX: u32 = 1_000_000;
@@ -27,13 +27,15 @@ impl SimulatedFleet {
     /// # Errors
     /// When the store cannot be read.
     pub async fn violations(&self) -> anyhow::Result<Vec<String>> {
-        let mut broken = self.jobs_that_ran_twice();
+        let mut broken = self.world.broken.clone();
+        broken.extend(self.jobs_that_ran_twice());
         broken.extend(self.broken_in_the_log().await?);
         for command in &self.commands {
             broken.extend(self.broken_by(command).await?);
         }
         broken.extend(self.broken_in_reports().await?);
         broken.extend(self.shown_on_line_in_error().await?);
+        broken.extend(self.shown_lost_in_error().await?);
         for agent in self.agents.iter().filter(|agent| agent.spooled() > 0) {
             broken.push(format!("{} still has {} messages to tell", agent.name(), agent.spooled()));
         }
@@ -46,7 +48,7 @@ impl SimulatedFleet {
     /// When the store cannot be read.
     pub async fn invocation_states(&self) -> anyhow::Result<BTreeMap<InvocationState, usize>> {
         let mut states = BTreeMap::new();
-        for row in self.server.store.invocation_list(&home()?, &InvocationQuery::all(ROWS_MAX)).await? {
+        for row in self.ground.store.invocation_list(&home()?, &InvocationQuery::all(ROWS_MAX)).await? {
             *states.entry(row.row.state).or_default() += 1;
         }
         Ok(states)
@@ -57,38 +59,74 @@ impl SimulatedFleet {
         twice.map(|((job, step), times)| format!("step {step} of job {job} was begun {times} times")).collect()
     }
 
-    /// Nodes that are shown as Online although nothing was heard of them for two and a half heartbeats.
+    /// Nodes that are shown as Online although nothing was heard of them for two and a half heartbeats. After a jump of the
+    /// clock it may take twice as long.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn shown_on_line_in_error(&self) -> anyhow::Result<Vec<String>> {
         let mut broken = Vec::new();
+        for (id, agent, on_line) in self.shown_states().await? {
+            let heard_at = agent.and_then(|agent| self.world.heard_at.get(&agent)).copied().unwrap_or(i64::MIN / 2);
+            let patience = i64::from(HEARTBEAT_SECONDS) * 5 / 2;
+            let silent = self.steady - heard_at.max(self.world.jumped_at + patience);
+            if on_line && silent > patience {
+                broken.push(format!("{id} is shown as Online after {silent} s of silence"));
+            }
+        }
+        Ok(broken)
+    }
+
+    /// Nodes that are shown as lost although they are connected and everything goes well for more than a heartbeat.
+    async fn shown_lost_in_error(&self) -> anyhow::Result<Vec<String>> {
+        let settled = self.steady - self.world.jumped_at > i64::from(HEARTBEAT_SECONDS);
+        let lost = self.shown_states().await?.into_iter().filter(|(_, agent, on_line)| {
+            let connected = agent.and_then(|agent| self.agents.get(agent)).is_some_and(SimulatedAgent::is_on_line);
+            settled && connected && !on_line
+        });
+        Ok(lost.map(|(id, ..)| format!("{id} is connected, but shown as lost")).collect())
+    }
+
+    /// Each node, whose it is, and whether it is shown as Online; none where no server can show them.
+    async fn shown_states(&self) -> anyhow::Result<Vec<(String, Option<usize>, bool)>> {
+        let mut shown = Vec::new();
+        let Some(server) = self.well() else { return Ok(shown) };
         let mut next_token = None;
         loop {
             let request = DescribeInstanceInformationRequest {
                 next_token: next_token.take(),
                 ..DescribeInstanceInformationRequest::default()
             };
-            let answer = control::perform(&self.context()?, request).await?;
+            let answer = control::perform(&self.context_of(server)?, request).await?;
             for node in answer.instance_information_list.unwrap_or_default() {
                 let id = node.instance_id.unwrap_or_default();
-                let on_line = node.ping_status.as_deref() == Some("Online");
                 let agent = self.agents.iter().position(|agent| agent.node_id().is_some_and(|n| n.as_str() == id));
-                let heard_at = agent.and_then(|agent| self.world.heard_at.get(&agent)).copied();
-                let silent = self.clock.now().micros_since(heard_at.unwrap_or(Timestamp::EPOCH));
-                if on_line && silent > i64::from(HEARTBEAT_SECONDS) * 2_500_000 {
-                    broken.push(format!("{id} is shown as Online after {} s of silence", silent / 1_000_000));
-                }
+                shown.push((id, agent, node.ping_status.as_deref() == Some("Online")));
             }
             next_token = answer.next_token;
             if next_token.is_none() {
-                return Ok(broken);
+                return Ok(shown);
             }
         }
     }
 
+    /// Nothing is begun any more of what has ended: an order to run is of an invocation that is open.
+    pub(super) async fn look_at_order(&mut self, message: &FromServer) -> anyhow::Result<()> {
+        let FromServer::Order(signed) = message else { return Ok(()) };
+        let OrderBody::Run(job) = agent_wire::read::<SignedText>(&signed.payload)?.body else { return Ok(()) };
+        let found = self.ground.store.invocation_get_by_job(&home()?, &job.job_id).await?;
+        match found.map(|found| found.row.state) {
+            Some(InvocationState::Open(_)) => {}
+            state => {
+                let name = self.command_name(&job.command_id);
+                self.world.broken.push(format!("{name} is ordered although it is {state:?}"));
+            }
+        }
+        Ok(())
+    }
+
     async fn command_rows(&self) -> anyhow::Result<BTreeMap<CommandId, Command>> {
-        let rows = self.server.store.command_list(&home()?, &CommandQuery::all(ROWS_MAX)).await?;
+        let rows = self.ground.store.command_list(&home()?, &CommandQuery::all(ROWS_MAX)).await?;
         Ok(rows.into_iter().map(|versioned| (versioned.row.command_id.clone(), versioned.row)).collect())
     }
 
@@ -97,7 +135,7 @@ impl SimulatedFleet {
     /// # Errors
     /// When there is no such command.
     pub async fn command_row(&self, command: &CommandId) -> anyhow::Result<Command> {
-        self.server.store.command_get(&home()?, command).await?.row.context("no such command")
+        self.ground.store.command_get(&home()?, command).await?.row.context("no such command")
     }
 
     /// A command's invocations.
@@ -106,19 +144,19 @@ impl SimulatedFleet {
     /// When the store cannot be read.
     pub async fn invocation_rows(&self, command: &CommandId) -> anyhow::Result<Vec<Invocation>> {
         let query = InvocationQuery { command_id: Some(command.clone()), ..InvocationQuery::all(ROWS_MAX) };
-        let rows = self.server.store.invocation_list(&home()?, &query).await?;
+        let rows = self.ground.store.invocation_list(&home()?, &query).await?;
         Ok(rows.into_iter().map(|versioned| versioned.row).collect())
     }
 
     /// Whether no command is open and nobody has anything to tell.
     pub(super) async fn is_quiet(&self) -> anyhow::Result<bool> {
-        let open = self.server.store.command_list_open(&home()?, None, 1).await?;
+        let open = self.ground.store.command_list_open(&home()?, None, 1).await?;
         Ok(open.is_empty() && self.agents.iter().all(|agent| agent.spooled() == 0))
     }
 
     /// When the last deadline of an open command passes.
     pub(super) async fn latest_expiry(&self) -> anyhow::Result<Option<Timestamp>> {
-        let open = self.server.store.command_list_open(&home()?, None, ROWS_MAX).await?;
+        let open = self.ground.store.command_list_open(&home()?, None, ROWS_MAX).await?;
         Ok(open.iter().map(|command| command.row.expires_at).max())
     }
 
@@ -132,7 +170,7 @@ impl SimulatedFleet {
                 replay.states.insert((command.clone(), row.node_id), InvocationState::PENDING);
             }
         }
-        for entry in self.server.store.event_list(&home()?, 0, ROWS_MAX).await? {
+        for entry in self.ground.store.event_list(&home()?, 0, ROWS_MAX).await? {
             let event = entry.event;
             match event.kind.as_str() {
                 "command.finished" => *finished.entry(event.subject.clone()).or_default() += 1,
@@ -156,7 +194,7 @@ impl SimulatedFleet {
     async fn broken_by(&self, id: &CommandId) -> anyhow::Result<Vec<String>> {
         let mut broken = Vec::new();
         let name = self.command_name(id);
-        let Some(command) = self.server.store.command_get(&home()?, id).await?.row else {
+        let Some(command) = self.ground.store.command_get(&home()?, id).await?.row else {
             return Ok(vec![format!("{name} is gone")]);
         };
         let invocations = self.invocation_rows(id).await?;
@@ -187,7 +225,7 @@ impl SimulatedFleet {
             order: Order::OldestFirst,
             ..AuditQuery::all(ROWS_MAX)
         };
-        if self.server.store.audit_list(&home()?, &asked).await?.len() != 1 {
+        if self.ground.store.audit_list(&home()?, &asked).await?.len() != 1 {
             broken.push(format!("{name} has not exactly one audit record"));
         }
         Ok(broken)
@@ -220,7 +258,7 @@ impl SimulatedFleet {
             return Ok(vec![format!("{place} is {}, but the agent reported {expected}", invocation.state)]);
         }
         let mut broken = Vec::new();
-        let outputs = self.server.store.step_output_list(&home()?, &command.command_id, &invocation.node_id).await?;
+        let outputs = self.ground.store.step_output_list(&home()?, &command.command_id, &invocation.node_id).await?;
         for step in &report.steps {
             let kept = outputs.iter().find(|output| output.step == step.name);
             let same = kept.is_some_and(|output| output.stdout == step.stdout && output.stderr == step.stderr);
@@ -241,12 +279,12 @@ impl SimulatedFleet {
         let scope = home()?;
         for (number, agent) in self.agents.iter().enumerate() {
             let Some(node) = agent.node_id() else { continue };
-            let kept = self.server.store.patch_report_list(&scope, node, None, ROWS_MAX).await?.len();
+            let kept = self.ground.store.patch_report_list(&scope, node, None, ROWS_MAX).await?.len();
             let made = self.world.patch_reports.get(&number).copied().unwrap_or_default();
             if kept != made {
                 broken.push(format!("{} made {made} patch reports, {kept} are kept", agent.name()));
             }
-            let stored = self.server.store.inventory_get(&scope, node).await?.map(|inventory| inventory.digest());
+            let stored = self.ground.store.inventory_get(&scope, node).await?.map(|inventory| inventory.digest());
             if stored != agent.inventory_digest() {
                 broken.push(format!("the inventory of {} is not the one it told last", agent.name()));
             }

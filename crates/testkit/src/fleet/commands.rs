@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use agent_wire::{Step, StepAction, StepStatus, ToServerBody};
-use anyhow::Context;
+use agent_wire::{Step, StepAction, StepStatus};
+use anyhow::{Context, ensure};
 use aws_wire::Sensitive;
 use aws_wire::ssm::{CancelCommandRequest, SendCommandRequest, Target};
 use identifiers::{CommandId, IdSource, JobId, SeededIds, Timestamp};
 
-use super::SimulatedFleet;
+use store::CommandQuery;
+
 use super::jobs::{Next, StepEnd};
+use super::{SimulatedFleet, home};
 
 /// A command to be sent to every registered node, or to some.
 #[derive(Debug, Clone)]
@@ -90,6 +92,37 @@ impl SimulatedFleet {
     /// # Errors
     /// When the server refuses it.
     pub async fn send(&mut self, sending: &Sending) -> anyhow::Result<CommandId> {
+        self.send_to(0, sending).await
+    }
+
+    /// Sends a command to whichever server listens. `None`: a fault explains that none took it, or none said so.
+    ///
+    /// # Errors
+    /// When a server refuses it that nothing is wrong with.
+    pub async fn try_to_send(&mut self, sending: &Sending) -> anyhow::Result<Option<CommandId>> {
+        let Some(server) = self.chance.pick(&self.listening()).copied() else { return Ok(None) };
+        let sent = self.send_to(server, sending).await;
+        let sent = self.excuse(server, "sending a command", sent).await?;
+        if sent.is_none() {
+            self.find_commands().await?;
+        }
+        Ok(sent)
+    }
+
+    /// A command that was kept although nobody was told so is a command.
+    async fn find_commands(&mut self) -> anyhow::Result<()> {
+        let rows = self.ground.store.command_list(&home()?, &CommandQuery::all(1000)).await?;
+        for id in rows.into_iter().rev().map(|versioned| versioned.row.command_id) {
+            if !self.commands.contains(&id) {
+                self.commands.push(id.clone());
+                let name = self.command_name(&id);
+                self.note(format!("{name} was kept all the same"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_to(&mut self, server: usize, sending: &Sending) -> anyhow::Result<CommandId> {
         let mut request = SendCommandRequest {
             document_name: Some(sending.document.clone()),
             parameters: Some(Sensitive::from(sending.parameters.clone())),
@@ -111,7 +144,8 @@ impl SimulatedFleet {
                 request.instance_ids = Some(nodes);
             }
         }
-        let sent = control::perform(&self.context()?, request).await?.command.context("no command")?;
+        let sent = control::perform(&self.context_of(server)?, request).await?.command.context("no command")?;
+        ensure!(!self.replica(server)?.server.store.has_ended(), "the server has died");
         let id = CommandId::parse(sent.command_id.as_deref().unwrap_or_default())?;
         self.commands.push(id.clone());
         let (name, targets) = (self.command_name(&id), sent.target_count.unwrap_or_default());
@@ -125,8 +159,20 @@ impl SimulatedFleet {
     /// # Errors
     /// When the server refuses it.
     pub async fn cancel(&mut self, command: &CommandId) -> anyhow::Result<()> {
+        self.cancel_at(0, command).await
+    }
+
+    /// Cancels a command at whichever server listens, which a fault may keep from doing it.
+    pub(super) async fn try_to_cancel(&mut self, command: &CommandId) -> anyhow::Result<()> {
+        let Some(server) = self.chance.pick(&self.listening()).copied() else { return Ok(()) };
+        let cancelled = self.cancel_at(server, command).await;
+        let what = format!("cancelling {}", self.command_name(command));
+        self.excuse(server, &what, cancelled).await.map(drop)
+    }
+
+    async fn cancel_at(&mut self, server: usize, command: &CommandId) -> anyhow::Result<()> {
         let request = CancelCommandRequest { command_id: Some(command.to_string()), instance_ids: None };
-        control::perform(&self.context()?, request).await?;
+        control::perform(&self.context_of(server)?, request).await?;
         let name = self.command_name(command);
         self.note(format!("{name} is cancelled"));
         self.sweep_links().await
@@ -154,6 +200,9 @@ impl SimulatedFleet {
     /// The jobs that an agent may go on with now: five scripts at once, one patch operation.
     pub(super) fn workable(&self, agent: usize) -> Vec<JobId> {
         let Some(agent) = self.agents.get(agent) else { return Vec::new() };
+        if self.steady < agent.powered_at {
+            return Vec::new();
+        }
         let mut open: Vec<_> = agent.journal.values().filter(|job| job.report.is_none()).collect();
         open.sort_by_key(|job| job.place);
         let running = open.iter().filter(|job| job.runs() && !job.patches()).count();
@@ -177,71 +226,77 @@ impl SimulatedFleet {
     }
 
     pub(super) async fn work_on(&mut self, agent: usize, job_id: &JobId) -> anyhow::Result<()> {
-        let now = self.clock.now();
+        let (wall, steady) = (self.wall(agent)?, self.steady);
         loop {
             let next = {
                 let agent = self.agent_mut(agent)?;
-                agent.journal.get_mut(job_id).map_or(Next::Nothing, |job| job.next(now))
+                let judged = agent.clock.now(wall, steady);
+                agent.journal.get_mut(job_id).map_or(Next::Nothing, |job| job.next(wall, judged))
             };
             match next {
                 Next::Again => continue,
                 Next::Nothing => break,
                 Next::Begin(step) => {
-                    self.begin(agent, job_id, &step)?;
-                    return self.flush(agent);
+                    *self.world.begun.entry((job_id.clone(), step.name.clone())).or_default() += 1;
+                    if let Some(job) = self.agent_mut(agent)?.journal.get_mut(job_id) {
+                        job.begin_step(wall, steady);
+                    }
+                    return self.tell_of(agent, job_id).await;
                 }
-                Next::End(step, since) => self.end(agent, job_id, &step, since)?,
+                Next::End(step, since, begun) => self.end(agent, job_id, &step, (since, begun))?,
             }
         }
-        let report = self.agent(agent)?.journal.get(job_id).and_then(|job| job.report.clone());
-        if let Some(report) = report {
-            if let Some((at_work, _)) = self.world.at_work.get_mut(&report.command_id) {
-                *at_work = at_work.saturating_sub(1);
-            }
-            self.agent_mut(agent)?.tell_result(report);
+        let report = self.agent(agent)?.journal.get(job_id).and_then(|job| job.report.as_ref());
+        let command = report.map(|report| report.command_id.clone());
+        if let Some((at_work, _)) = command.and_then(|command| self.world.at_work.get_mut(&command)) {
+            *at_work = at_work.saturating_sub(1);
         }
-        self.flush(agent)
+        self.tell_of(agent, job_id).await
     }
 
-    fn begin(&mut self, agent: usize, job_id: &JobId, step: &Step) -> anyhow::Result<()> {
-        let now = self.clock.now();
-        *self.world.begun.entry((job_id.clone(), step.name.clone())).or_default() += 1;
-        let agent = self.agent_mut(agent)?;
-        if let Some(job) = agent.journal.get_mut(job_id) {
-            job.begin_step(now);
+    /// An agent whose process runs tells what is new of a job; it may die over it.
+    async fn tell_of(&mut self, agent: usize, job_id: &JobId) -> anyhow::Result<()> {
+        if self.agent(agent)?.is_down {
+            return Ok(());
         }
-        agent.tell(ToServerBody::StepStarted { job_id: job_id.clone(), step: step.name.clone(), at: now });
-        Ok(())
+        let (wall, permille) = (self.wall(agent)?, self.faults.agent_dies_permille);
+        let mut chance = self.chance.clone();
+        let lives = self.agent_mut(agent)?.deliver(job_id, wall, &mut || chance.happens(permille));
+        self.chance = chance;
+        match lives {
+            true => self.flush(agent),
+            false => self.agent_dies(agent).await,
+        }
     }
 
-    fn end(&mut self, agent: usize, job_id: &JobId, step: &Step, since: Timestamp) -> anyhow::Result<()> {
-        let now = self.clock.now();
+    fn end(&mut self, agent: usize, job_id: &JobId, step: &Step, since: (Timestamp, i64)) -> anyhow::Result<()> {
+        let (now, steady) = (self.wall(agent)?, self.steady);
         let fails = self.chance.happens(self.faults.step_fails_permille);
         let report_id = SeededIds::new(self.chance.below(usize::MAX) as u64).uuid();
         let times = self.world.begun.get(&(job_id.clone(), step.name.clone())).copied().unwrap_or_default();
         let name = self.agent_name(agent);
-        let agent_number = agent;
-        let agent = self.agent_mut(agent)?;
-        let Some(job) = agent.journal.get(job_id) else { return Ok(()) };
-        let (cancelled, command_id) = (job.is_cancelled(), job.job.command_id.clone());
+        let simulated = self.agent_mut(agent)?;
+        let Some(job) = simulated.journal.get(job_id) else { return Ok(()) };
+        let (cancelled, command_id, place) = (job.is_cancelled(), job.job.command_id.clone(), job.at());
+        let mut found = None;
         let end = match &step.action {
             StepAction::Patch(patch) => {
-                let run = agent.host.patch(patch, (job_id, &command_id), report_id, since, now);
-                agent.note_inventory(Some(command_id), now);
-                agent.tell(ToServerBody::PatchRun(Box::new(run)));
-                *self.world.patch_reports.entry(agent_number).or_default() += 1;
+                let run = simulated.host.patch(patch, (job_id, &command_id), report_id, since.0, now);
+                found = place.map(|place| (place, Box::new(run)));
+                *self.world.patch_reports.entry(agent).or_default() += 1;
                 StepEnd { status: StepStatus::Success, exit_code: 0, stdout: String::new(), stderr: String::new() }
             }
             StepAction::RunShellScript { .. } if cancelled => {
                 StepEnd::without_running(StepStatus::Cancelled, "Cancelled.")
             }
             StepAction::RunShellScript { lines, .. } => {
-                let late = now.micros_since(since) >= i64::from(step.timeout_seconds) * 1_000_000;
+                let late = steady - since.1 >= i64::from(step.timeout_seconds);
                 script_end(lines, &format!("{name} ran {job_id} {times} time(s)\n"), late, fails)
             }
             StepAction::Skip { reason } => StepEnd::without_running(StepStatus::Skipped, reason),
         };
-        if let Some(job) = self.agent_mut(agent_number)?.journal.get_mut(job_id) {
+        if let Some(job) = self.agent_mut(agent)?.journal.get_mut(job_id) {
+            job.runs.extend(found);
             job.end_step(end, now);
         }
         Ok(())

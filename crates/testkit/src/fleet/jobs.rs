@@ -1,14 +1,38 @@
 //! A job in an agent's journal, step by step.
 
-use agent_wire::{Job, JobReport, Step, StepAction, StepReport, StepStatus};
+use std::collections::BTreeMap;
+
+use agent_wire::{Job, JobReport, PatchRunReport, Step, StepAction, StepReport, StepStatus};
 use identifiers::Timestamp;
 
 /// How far a step is.
 #[derive(Debug, Clone)]
 pub(super) enum StepState {
     Waiting,
-    Running { since: Timestamp },
+    /// Since when, by the host's clock and in seconds of the steady one.
+    Running {
+        since: Timestamp,
+        steady: i64,
+    },
     Done(StepReport),
+}
+
+/// What is noted as told of a job.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    begun: usize,
+    patched: usize,
+    over: bool,
+}
+
+/// What is to be told of a job next.
+pub(super) enum Untold {
+    /// This step has begun.
+    Begun(usize, String, Timestamp),
+    /// A patch step found this.
+    Patched(Box<PatchRunReport>),
+    /// It is over.
+    Over(JobReport),
 }
 
 /// A job that was written down.
@@ -20,6 +44,9 @@ pub(super) struct WrittenJob {
     pub(super) expires_at: Timestamp,
     pub(super) steps: Vec<StepState>,
     cancelled: bool,
+    /// What its patch steps found, by place.
+    pub(super) runs: BTreeMap<usize, Box<PatchRunReport>>,
+    told: Told,
     /// Its result, once it is over.
     pub(super) report: Option<JobReport>,
 }
@@ -30,8 +57,8 @@ pub(super) enum Next {
     Nothing,
     /// This step begins.
     Begin(Box<Step>),
-    /// This step, begun then, ends.
-    End(Box<Step>, Timestamp),
+    /// This step, begun then by the host's clock and by the steady one, ends.
+    End(Box<Step>, Timestamp, i64),
     /// Steps were passed over without running; look again.
     Again,
 }
@@ -53,7 +80,16 @@ impl StepEnd {
 impl WrittenJob {
     pub(super) fn new(job: Job, place: usize, expires_at: Timestamp) -> Self {
         let steps = vec![StepState::Waiting; job.steps.len()];
-        Self { job, place, expires_at, steps, cancelled: false, report: None }
+        Self {
+            job,
+            place,
+            expires_at,
+            steps,
+            cancelled: false,
+            runs: BTreeMap::new(),
+            told: Told::default(),
+            report: None,
+        }
     }
 
     /// Whether it has a patch step, of which one runs at a time on a host.
@@ -76,7 +112,30 @@ impl WrittenJob {
         self.report.clone()
     }
 
-    fn at(&self) -> Option<usize> {
+    /// The first thing that is not noted as told.
+    pub(super) fn untold(&self) -> Option<Untold> {
+        let steps = self.job.steps.iter().zip(&self.steps).enumerate().skip(self.told.begun);
+        for (place, (step, state)) in steps {
+            if let Some(at) = begun_at(state) {
+                return Some(Untold::Begun(place, step.name.clone(), at));
+            }
+        }
+        if let Some(run) = self.runs.values().nth(self.told.patched) {
+            return Some(Untold::Patched(run.clone()));
+        }
+        self.report.clone().filter(|_| !self.told.over).map(Untold::Over)
+    }
+
+    pub(super) fn note_told(&mut self, told: &Untold) {
+        match told {
+            Untold::Begun(place, ..) => self.told.begun = place + 1,
+            Untold::Patched(_) => self.told.patched += 1,
+            Untold::Over(_) => self.told.over = true,
+        }
+    }
+
+    /// The place of the step that is at work or comes next.
+    pub(super) fn at(&self) -> Option<usize> {
         self.steps.iter().position(|step| !matches!(step, StepState::Done(_)))
     }
 
@@ -85,7 +144,7 @@ impl WrittenJob {
         let Some(at) = self.at() else { return };
         let (Some(step), Some(state)) = (self.job.steps.get(at), self.steps.get_mut(at)) else { return };
         let started_at = match state {
-            StepState::Running { since } => Some(*since),
+            StepState::Running { since, .. } => Some(*since),
             _ => None,
         };
         *state = StepState::Done(StepReport {
@@ -102,14 +161,14 @@ impl WrittenJob {
     }
 
     /// Begins the next step.
-    pub(super) fn begin_step(&mut self, now: Timestamp) {
+    pub(super) fn begin_step(&mut self, now: Timestamp, steady: i64) {
         if let Some(state) = self.at().and_then(|at| self.steps.get_mut(at)) {
-            *state = StepState::Running { since: now };
+            *state = StepState::Running { since: now, steady };
         }
     }
 
-    /// What is to be done next.
-    pub(super) fn next(&mut self, now: Timestamp) -> Next {
+    /// What is to be done next, at `now` by the host's clock; `judged` is what its agent takes the time to be.
+    pub(super) fn next(&mut self, now: Timestamp, judged: Timestamp) -> Next {
         if self.report.is_some() {
             return Next::Nothing;
         }
@@ -120,12 +179,12 @@ impl WrittenJob {
         let (Some(step), Some(state)) = (self.job.steps.get(at).cloned(), self.steps.get(at).cloned()) else {
             return Next::Nothing;
         };
-        if let StepState::Running { since } = state {
-            return Next::End(Box::new(step), since);
+        if let StepState::Running { since, steady } = state {
+            return Next::End(Box::new(step), since, steady);
         }
         if self.cancelled {
             self.end_step(StepEnd::without_running(StepStatus::Cancelled, "Cancelled."), now);
-        } else if self.is_untouched() && now >= self.expires_at {
+        } else if self.is_untouched() && judged >= self.expires_at {
             self.cancelled = true;
             self.end_step(StepEnd::without_running(StepStatus::Cancelled, "Not run: its order expired."), now);
         } else if let StepAction::Skip { reason } = &step.action {
@@ -162,5 +221,13 @@ impl WrittenJob {
             let end = StepEnd::without_running(StepStatus::Interrupted, "The host went down.");
             self.end_step(end, now);
         }
+    }
+}
+
+fn begun_at(state: &StepState) -> Option<Timestamp> {
+    match state {
+        StepState::Waiting => None,
+        StepState::Running { since, .. } => Some(*since),
+        StepState::Done(report) => report.started_at,
     }
 }

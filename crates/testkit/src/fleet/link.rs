@@ -10,6 +10,8 @@ use tokio::task::unconstrained;
 pub(super) struct Link {
     /// Whose.
     pub(super) agent: usize,
+    /// With which server.
+    pub(super) server: usize,
     /// The server's end; `None` once it has closed.
     pub(super) session: Option<AgentSession>,
     /// Whether the agent holds its end.
@@ -25,9 +27,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(agent: usize, session: AgentSession, held: bool, now: i64) -> Self {
+    pub(super) fn new(agent: usize, server: usize, session: AgentSession, held: bool, now: i64) -> Self {
         Self {
             agent,
+            server,
             session: Some(session),
             held,
             severed: false,
@@ -67,17 +70,15 @@ impl Link {
         !self.held && self.session.is_some() && !self.severed && self.to_server.is_empty()
     }
 
-    /// Takes what the server has queued for this connection, without waiting. `true`: the server ends it.
-    pub(super) fn drain(&mut self) -> Result<bool, agent_wire::WireError> {
+    /// Takes what the server has queued for this connection, without waiting, and says whether the server ends it.
+    pub(super) fn drain(&mut self) -> (Vec<FromServer>, bool) {
+        let mut taken = Vec::new();
         loop {
-            let Some(session) = &mut self.session else { return Ok(false) };
+            let Some(session) = &mut self.session else { return (taken, false) };
             match queued(session) {
-                Poll::Ready(Some(message)) => {
-                    let frame = agent_wire::write(&message)?;
-                    self.send_to_agent(frame);
-                }
-                Poll::Ready(None) => return Ok(true),
-                Poll::Pending => return Ok(false),
+                Poll::Ready(Some(message)) => taken.push(message),
+                Poll::Ready(None) => return (taken, true),
+                Poll::Pending => return (taken, false),
             }
         }
     }

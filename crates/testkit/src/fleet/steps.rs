@@ -20,10 +20,22 @@ pub struct Faults {
     pub agent_restart_permille: u32,
     /// A host loses power.
     pub power_loss_permille: u32,
-    /// The server ends and starts again.
+    /// An agent process dies between two of its writes, of which it makes a few for each step of a job.
+    pub agent_dies_permille: u32,
+    /// A server ends and starts again, at once or after up to two minutes.
     pub server_restart_permille: u32,
-    /// The clock jumps forward by up to five minutes.
+    /// A server dies just before or after its next commit.
+    pub server_dies_permille: u32,
+    /// A server stands still for up to two minutes.
+    pub server_pause_permille: u32,
+    /// A server is cut off from its database for up to two minutes.
+    pub server_cut_permille: u32,
+    /// The disk of the database is full for up to three minutes.
+    pub disk_full_permille: u32,
+    /// The servers' clock jumps, forward or back: mostly by less than a heartbeat, sometimes by hours.
     pub clock_jump_permille: u32,
+    /// The clock of an agent's host jumps so.
+    pub host_clock_jump_permille: u32,
     /// A command is cancelled.
     pub cancel_permille: u32,
     /// Of the calls: cut off half-way.
@@ -44,8 +56,14 @@ impl Faults {
             hang_up_permille: 0,
             agent_restart_permille: 0,
             power_loss_permille: 0,
+            agent_dies_permille: 0,
             server_restart_permille: 0,
+            server_dies_permille: 0,
+            server_pause_permille: 0,
+            server_cut_permille: 0,
+            disk_full_permille: 0,
             clock_jump_permille: 0,
+            host_clock_jump_permille: 0,
             cancel_permille: 0,
             call_cut_off_permille: 0,
             step_fails_permille: 0,
@@ -63,8 +81,14 @@ impl Faults {
             hang_up_permille: 6,
             agent_restart_permille: 5,
             power_loss_permille: 4,
-            server_restart_permille: 3,
+            agent_dies_permille: 10,
+            server_restart_permille: 2,
+            server_dies_permille: 4,
+            server_pause_permille: 1,
+            server_cut_permille: 2,
+            disk_full_permille: 3,
             clock_jump_permille: 2,
+            host_clock_jump_permille: 3,
             cancel_permille: 1,
             call_cut_off_permille: 150,
             step_fails_permille: 120,
@@ -197,19 +221,55 @@ impl SimulatedFleet {
             self.restart_agent(agent).await?;
         } else if self.chance.happens(faults.power_loss_permille) {
             self.lose_power(agent).await?;
-        } else if self.chance.happens(faults.server_restart_permille) {
-            self.restart_server().await?;
         } else if self.chance.happens(faults.clock_jump_permille) {
-            let seconds = self.chance.seconds(300);
+            let seconds = self.jump_length();
             self.jump(seconds);
+        } else if self.chance.happens(faults.host_clock_jump_permille) {
+            let seconds = self.jump_length();
+            self.jump_host(agent, seconds)?;
         } else if self.chance.happens(faults.cancel_permille) {
             if let Some(command) = self.chance.pick(&self.commands).cloned() {
-                self.cancel(&command).await?;
+                self.try_to_cancel(&command).await?;
             }
         } else {
-            return Ok(self.a_frame_goes_wrong());
+            return Ok(self.a_server_goes_wrong().await? || self.a_frame_goes_wrong());
         }
         Ok(true)
+    }
+
+    async fn a_server_goes_wrong(&mut self) -> anyhow::Result<bool> {
+        let faults = self.faults;
+        let server = self.chance.below(self.replicas.len());
+        if self.chance.happens(faults.server_restart_permille) {
+            let seconds = if self.chance.happens(500) { 0 } else { self.chance.seconds(120) };
+            self.restart(server, seconds).await?;
+        } else if self.chance.happens(faults.server_dies_permille) {
+            let before = self.chance.happens(500);
+            self.doom(server, before)?;
+        } else if self.chance.happens(faults.server_pause_permille) {
+            let seconds = self.chance.seconds(120);
+            self.pause(server, seconds);
+        } else if self.chance.happens(faults.server_cut_permille) {
+            let seconds = self.chance.seconds(120);
+            self.cut_off(server, seconds);
+        } else if self.chance.happens(faults.disk_full_permille) {
+            let seconds = self.chance.seconds(180);
+            self.fill_disk(seconds).await?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Mostly within a heartbeat, sometimes beyond every patience, seldom beyond the expiry of a command.
+    fn jump_length(&mut self) -> i64 {
+        let longest = match self.chance.below(10) {
+            0..6 => 30,
+            6..9 => 600,
+            _ => 7200,
+        };
+        let seconds = self.chance.seconds(longest);
+        if self.chance.happens(500) { seconds } else { -seconds }
     }
 
     /// Loses, doubles or moves one frame of one line.
@@ -259,8 +319,33 @@ impl SimulatedFleet {
     pub async fn restart_agent(&mut self, agent: usize) -> anyhow::Result<()> {
         let name = self.agent_name(agent);
         self.note(format!("{name} ends and starts again"));
+        self.end_agent(agent).await
+    }
+
+    /// An agent's process is killed between two writes, and started again.
+    pub(super) async fn agent_dies(&mut self, agent: usize) -> anyhow::Result<()> {
+        let name = self.agent_name(agent);
+        self.note(format!("{name} is killed and starts again"));
+        self.end_agent(agent).await
+    }
+
+    async fn end_agent(&mut self, agent: usize) -> anyhow::Result<()> {
+        self.agent_mut(agent)?.is_down = true;
         self.hang_up(agent).await?;
         self.agent_mut(agent)?.calls_at = self.steady + 1;
+        Ok(())
+    }
+
+    /// An agent's process that has ended starts: it tells what it finds in the journal.
+    pub(super) fn start_agent(&mut self, agent: usize) -> anyhow::Result<()> {
+        let wall = self.wall(agent)?;
+        let agent = self.agent_mut(agent)?;
+        if std::mem::take(&mut agent.is_down) {
+            agent.clock.forget();
+            for job in agent.journal.keys().cloned().collect::<Vec<_>>() {
+                agent.deliver(&job, wall, &mut || false);
+            }
+        }
         Ok(())
     }
 
@@ -274,9 +359,10 @@ impl SimulatedFleet {
         // Nobody says goodbye: the server's end stays until the silence has lasted too long.
         self.sever(agent)?;
         self.hang_up(agent).await?;
-        let (now, steady) = (self.clock.now(), self.steady);
+        let (wall, steady) = (self.wall(agent)?, self.steady);
         let agent = self.agent_mut(agent)?;
-        agent.lose_power(now);
+        agent.lose_power(wall);
+        agent.powered_at = steady + 20;
         agent.calls_at = steady + 20;
         Ok(())
     }
@@ -297,6 +383,7 @@ impl SimulatedFleet {
     pub async fn heal(&mut self) -> anyhow::Result<()> {
         self.faults = Faults::none();
         self.note("everything goes well from now on");
+        self.recover(true).await?;
         for _ in 0..60 {
             self.go_well().await?;
             if self.is_quiet().await? {
@@ -304,13 +391,15 @@ impl SimulatedFleet {
             }
         }
         // What is still open waits for its deadline.
-        for _ in 0..6 {
+        for _ in 0..16 {
             if self.latest_expiry().await?.is_none_or(|at| at < self.clock.now()) {
                 break;
             }
-            self.clock.advance_seconds(1800);
+            self.jump(1800);
             self.go_well().await?;
         }
+        // More than a heartbeat.
+        self.go_well().await?;
         self.go_well().await
     }
 

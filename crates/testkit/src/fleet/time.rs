@@ -3,8 +3,10 @@
 use agent_wire::{ToServer, ToServerBody};
 use control::reconcilers::Status;
 use control::settings::HEARTBEAT_SECONDS;
+use identifiers::Timestamp;
 
-use super::SimulatedFleet;
+use super::servers::Replica;
+use super::{BEGINS_AT_SECONDS, SimulatedFleet};
 
 /// Time passes in pieces no longer than this, in seconds.
 const PIECE_SECONDS: i64 = 10;
@@ -28,6 +30,7 @@ impl SimulatedFleet {
             left -= piece;
             self.steady += piece;
             self.clock.advance_seconds(piece);
+            self.recover(false).await?;
             for agent in 0..self.agents.len() {
                 self.beat(agent)?;
                 self.lose_patience(agent).await?;
@@ -38,10 +41,28 @@ impl SimulatedFleet {
         Ok(())
     }
 
-    /// The clock jumps without any time passing, as when it is set.
+    /// The servers' clock jumps without any time passing, as when it is set; back by a negative number.
     pub fn jump(&mut self, seconds: i64) {
-        self.clock.advance_seconds(seconds);
         self.note(format!("the clock jumps by {seconds} s"));
+        self.clock.advance_seconds(seconds);
+        self.world.jumped_at = self.steady;
+    }
+
+    /// The clock of an agent's host jumps.
+    ///
+    /// # Errors
+    /// When there is no such agent.
+    pub fn jump_host(&mut self, agent: usize, seconds: i64) -> anyhow::Result<()> {
+        let name = self.agent_name(agent);
+        self.note(format!("the clock of {name} jumps by {seconds} s"));
+        self.agent_mut(agent)?.clock.ahead += seconds;
+        Ok(())
+    }
+
+    /// What the clock of an agent's host shows.
+    pub(super) fn wall(&self, agent: usize) -> anyhow::Result<Timestamp> {
+        let ahead = self.agent(agent)?.clock.ahead;
+        Ok(Timestamp::from_seconds(BEGINS_AT_SECONDS).plus_seconds(self.steady + ahead))
     }
 
     fn beat(&mut self, agent: usize) -> anyhow::Result<()> {
@@ -85,7 +106,8 @@ impl SimulatedFleet {
         for number in numbers {
             while let Some(link) = self.links.get(&number) {
                 let late = self.steady - link.server_heard_at > silence_max() - 2 * PIECE_SECONDS;
-                if !late || link.severed || link.to_server.is_empty() || link.session.is_none() {
+                let deaf = self.replicas.get(link.server).is_none_or(|replica| !replica.listens());
+                if !late || deaf || link.severed || link.to_server.is_empty() || link.session.is_none() {
                     break;
                 }
                 self.arrive_at_server(number).await?;
@@ -97,30 +119,39 @@ impl SimulatedFleet {
     async fn give_up_silent_agents(&mut self) -> anyhow::Result<()> {
         let mut left = Vec::new();
         for link in self.links.values_mut() {
-            if self.steady - link.server_heard_at > silence_max() {
-                left.extend(link.session.take().map(|session| (link.agent, session)));
+            let paused = self.replicas.get(link.server).is_none_or(Replica::is_paused);
+            if !paused && self.steady - link.server_heard_at > silence_max() {
+                left.extend(link.session.take().map(|session| (link.agent, link.server, session)));
                 link.to_server.clear();
             }
         }
-        for (agent, session) in left {
-            self.server.agent_left(&session).await;
-            let name = self.agent_name(agent);
-            self.note(format!("the server gives {name} up: it is silent"));
+        for (agent, server, session) in left {
+            let replica = self.replica(server)?;
+            replica.server.agent_left(&session).await;
+            let (server, name) = (replica.name.clone(), self.agent_name(agent));
+            self.note(format!("{server} gives {name} up: it is silent"));
         }
         self.sweep_links().await
     }
 
-    /// One turn of the server's reconcilers.
+    /// One turn of the reconcilers of each server.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn activate(&mut self) -> anyhow::Result<Status> {
-        let done = control::reconcilers::activate_all(&self.server).await?;
-        let orders = done.count("orders");
+        let mut all = Status::default();
+        for server in self.listening() {
+            let turn = control::reconcilers::activate_all(&self.replica(server)?.server.clone()).await;
+            let turn = turn.map_err(anyhow::Error::from);
+            let Some(done) = self.excuse(server, "a turn of the reconcilers", turn).await? else { continue };
+            all.done.extend(done.done);
+            all.failures += done.failures;
+        }
+        let orders = all.count("orders");
         if orders > 0 {
             self.note(format!("the reconcilers hand out {orders} orders"));
         }
         self.sweep_links().await?;
-        Ok(done)
+        Ok(all)
     }
 }
