@@ -1,6 +1,6 @@
 //! What goes to agents: invocations as signed orders. An order may be sent more than once; an agent runs each job once.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use access::Principal;
 use agent_wire::{FromServer, Job, Order, OrderBody, PatchStep, SignedOrder, Step, StepAction, order_text};
@@ -9,10 +9,10 @@ use commands::{
     AgentRefusal, Command, Disposition, Invocation, InvocationEvent, Platform, Report, ResolvedStep, built_in_document,
     check_parameters,
 };
-use identifiers::{NodeId, RequestId, Scope};
+use identifiers::{NodeId, PatchGroupName, RequestId, Scope};
 use nodes::{ManagedNode, patch_group_of};
 use packages::{Distribution, OperatingSystem};
-use patching::{PatchOperation, RebootOption};
+use patching::{PatchBaseline, PatchOperation, RebootOption};
 use store::Write;
 
 use super::AgentSession;
@@ -20,6 +20,61 @@ use crate::{Context, Error, Server, snapshot};
 
 /// How long a cancel order is good for, in seconds; it is sent again as long as it is needed.
 const CANCEL_SECONDS: i64 = 300;
+
+/// What the orders of one command have in common, read once: a command may go to ten thousand nodes at once.
+#[derive(Default)]
+pub(crate) struct Common {
+    command: Option<Arc<Command>>,
+    steps: Option<Arc<[ResolvedStep]>>,
+    /// The baseline of each patch group and operating system.
+    baselines: BTreeMap<(Option<PatchGroupName>, OperatingSystem), PatchBaseline>,
+}
+
+impl Common {
+    /// Of a command that has been read already.
+    pub(crate) fn of(command: Command) -> Self {
+        Self { command: Some(Arc::new(command)), ..Self::default() }
+    }
+
+    async fn command(&mut self, context: &Context, invocation: &Invocation) -> Result<Arc<Command>, Error> {
+        match &self.command {
+            Some(command) if command.command_id == invocation.command_id => Ok(Arc::clone(command)),
+            _ => {
+                *self = Self::of(snapshot::command(context, &invocation.command_id).await?.row);
+                self.command.clone().ok_or_else(|| Error::internal("a command was not kept"))
+            }
+        }
+    }
+
+    /// What the command's document becomes; the same on all nodes, which are Linux hosts.
+    fn steps(&mut self, command: &Command) -> Result<Arc<[ResolvedStep]>, NoOrder> {
+        if let Some(steps) = &self.steps {
+            return Ok(Arc::clone(steps));
+        }
+        let document = built_in_document(command.document_name.as_str())
+            .ok_or_else(|| NoOrder::Never(format!("no document {}", command.document_name)))?;
+        let values =
+            check_parameters(document, &command.parameters).map_err(|refused| NoOrder::Never(refused.to_string()))?;
+        let steps: Arc<[ResolvedStep]> = commands::resolve_steps(document, &values, Platform::Linux).into();
+        self.steps = Some(Arc::clone(&steps));
+        Ok(steps)
+    }
+
+    async fn baseline(
+        &mut self,
+        context: &Context,
+        group: Option<&PatchGroupName>,
+        operating_system: OperatingSystem,
+    ) -> Result<PatchBaseline, Error> {
+        let key = (group.cloned(), operating_system);
+        if let Some(known) = self.baselines.get(&key) {
+            return Ok(known.clone());
+        }
+        let effective = snapshot::effective_baseline(context, group, operating_system).await?;
+        self.baselines.insert(key, effective.baseline.clone());
+        Ok(effective.baseline)
+    }
+}
 
 impl Server {
     /// Sends again what waits for a node that has just connected.
@@ -32,15 +87,16 @@ impl Server {
                 return tracing::error!(node = %session.node_id, "what waits for it could not be read: {error}");
             }
         };
+        let mut common = Common::default();
         for invocation in open {
-            self.deliver(&session.scope, &invocation.row).await;
+            self.deliver(&session.scope, &invocation.row, &mut common).await;
         }
     }
 
     /// Sends an invocation's order, or its cancel order, if its state calls for one, its node is connected here, and
     /// it was not said over this connection a moment ago. After its time nothing is begun, so no order to run is sent: a
     /// node that has it already would only have to refuse it.
-    pub(crate) async fn deliver(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> bool {
+    pub(crate) async fn deliver(self: &Arc<Self>, scope: &Scope, invocation: &Invocation, common: &mut Common) -> bool {
         let run = invocation.is_to_be_sent() && self.now() < invocation.delivery_until;
         let cancel = invocation.is_cancel_to_be_sent();
         let what = format!("{} {}", if run { "run" } else { "cancel" }, invocation.job_id);
@@ -48,8 +104,8 @@ impl Server {
             return false;
         }
         let order = match run {
-            true => self.run_order(scope, invocation).await,
-            false => self.cancel_order(scope, invocation).await,
+            true => self.run_order(scope, invocation, common).await,
+            false => self.cancel_order(scope, invocation, common).await,
         };
         match order {
             Ok(order) => self.sessions.send(&invocation.node_id, FromServer::Order(order), what, self.now()),
@@ -83,17 +139,17 @@ impl Server {
         }
     }
 
-    async fn run_order(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> Result<SignedOrder, NoOrder> {
+    async fn run_order(
+        self: &Arc<Self>,
+        scope: &Scope,
+        invocation: &Invocation,
+        common: &mut Common,
+    ) -> Result<SignedOrder, NoOrder> {
         let context = self.context(scope.clone(), Principal::System, String::new());
-        let command = snapshot::command(&context, &invocation.command_id).await?.row;
-        let document = built_in_document(command.document_name.as_str())
-            .ok_or_else(|| NoOrder::Never(format!("no document {}", command.document_name)))?;
-        let values =
-            check_parameters(document, &command.parameters).map_err(|refused| NoOrder::Never(refused.to_string()))?;
-        let node = snapshot::node(&context, invocation.node_id.as_str()).await?.row;
+        let command = common.command(&context, invocation).await?;
         let mut steps = Vec::new();
-        for resolved in commands::resolve_steps(document, &values, Platform::Linux) {
-            steps.push(step(&context, &node, resolved).await?);
+        for resolved in common.steps(&command)?.iter() {
+            steps.push(step(&context, &invocation.node_id, resolved, common).await?);
         }
         let job = Job {
             job_id: invocation.job_id.clone(),
@@ -104,9 +160,14 @@ impl Server {
         Ok(self.signed(&context, &invocation.node_id, &command, invocation.delivery_until, OrderBody::Run(job))?)
     }
 
-    async fn cancel_order(self: &Arc<Self>, scope: &Scope, invocation: &Invocation) -> Result<SignedOrder, NoOrder> {
+    async fn cancel_order(
+        self: &Arc<Self>,
+        scope: &Scope,
+        invocation: &Invocation,
+        common: &mut Common,
+    ) -> Result<SignedOrder, NoOrder> {
         let context = self.context(scope.clone(), Principal::System, String::new());
-        let command = snapshot::command(&context, &invocation.command_id).await?.row;
+        let command = common.command(&context, invocation).await?;
         let until = context.now.plus_seconds(CANCEL_SECONDS);
         let body = OrderBody::Cancel { job_id: invocation.job_id.clone() };
         Ok(self.signed(&context, &invocation.node_id, &command, until, body)?)
@@ -148,19 +209,24 @@ impl<E: Into<Error>> From<E> for NoOrder {
     }
 }
 
-async fn step(context: &Context, node: &ManagedNode, resolved: ResolvedStep) -> Result<Step, NoOrder> {
-    let action = match resolved.disposition {
-        Disposition::Skip { reason } => StepAction::Skip { reason },
-        Disposition::Fail { reason } => return Err(NoOrder::Never(reason)),
+async fn step(
+    context: &Context,
+    node_id: &NodeId,
+    resolved: &ResolvedStep,
+    common: &mut Common,
+) -> Result<Step, NoOrder> {
+    let action = match &resolved.disposition {
+        Disposition::Skip { reason } => StepAction::Skip { reason: reason.clone() },
+        Disposition::Fail { reason } => return Err(NoOrder::Never(reason.clone())),
         Disposition::Run => match resolved.plugin.as_str() {
             "aws:runShellScript" => shell(&resolved.inputs),
-            "careen:patch" => StepAction::Patch(Box::new(patch(context, node, &resolved.inputs).await?)),
+            "careen:patch" => StepAction::Patch(Box::new(patch(context, node_id, &resolved.inputs, common).await?)),
             other => return Err(NoOrder::Never(format!("no plugin {other}"))),
         },
     };
     Ok(Step {
-        name: resolved.name,
-        plugin: resolved.plugin,
+        name: resolved.name.clone(),
+        plugin: resolved.plugin.clone(),
         timeout_seconds: u32::try_from(resolved.timeout_seconds).unwrap_or(u32::MAX),
         action,
     })
@@ -182,16 +248,22 @@ fn shell(inputs: &serde_json::Value) -> StepAction {
 }
 
 /// The patch step with the baseline that governs the node at this moment.
-async fn patch(context: &Context, node: &ManagedNode, inputs: &serde_json::Value) -> Result<PatchStep, NoOrder> {
+async fn patch(
+    context: &Context,
+    node_id: &NodeId,
+    inputs: &serde_json::Value,
+    common: &mut Common,
+) -> Result<PatchStep, NoOrder> {
+    let node = snapshot::node(context, node_id.as_str()).await?.row;
     let unknown = |what: &str| NoOrder::Never(format!("the patch step's {what} cannot be read"));
     let tags = context.server.store.tags_get(&context.scope, &nodes::TagResource::node(&node.node_id)).await?.row;
     let patch_group = patch_group_of(&tags);
-    let operating_system = operating_system(node).ok_or_else(|| unknown("operating system"))?;
-    let effective = snapshot::effective_baseline(context, patch_group.as_ref(), operating_system).await?;
+    let operating_system = operating_system(&node).ok_or_else(|| unknown("operating system"))?;
+    let baseline = common.baseline(context, patch_group.as_ref(), operating_system).await?;
     Ok(PatchStep {
         operation: PatchOperation::parse(&text(inputs, "operation")).ok_or_else(|| unknown("operation"))?,
         reboot_option: RebootOption::parse(&text(inputs, "rebootOption")).ok_or_else(|| unknown("reboot option"))?,
-        baseline: effective.baseline,
+        baseline,
         patch_group: patch_group.map(|group| group.to_string()).unwrap_or_default(),
         snapshot_id: text(inputs, "snapshotId"),
     })

@@ -1,13 +1,14 @@
 //! Moves each open command on, and sends what its invocations call for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use changes::Changes;
-use identifiers::Scope;
+use changes::{Changes, Versioned};
+use commands::Invocation;
+use identifiers::{NodeId, Scope};
 use store::{ApplyError, InvocationQuery, Write};
 
 use super::{Reconciler, Status};
-use crate::{Error, Server, snapshot::WHOLE_MAX};
+use crate::{Error, Server, agents::orders::Common, snapshot::WHOLE_MAX};
 
 pub(super) const RECONCILER: Reconciler = Reconciler {
     name: "dispatch",
@@ -44,9 +45,9 @@ async fn dispatch(server: &Arc<Server>, scope: &Scope, done: &mut Dispatched) ->
         let query =
             InvocationQuery { command_id: Some(command.row.command_id.clone()), ..InvocationQuery::all(WHOLE_MAX) };
         let invocations = server.store.invocation_list(scope, &query).await?;
-        let reachable = |node: &identifiers::NodeId| server.sessions.is_connected(node);
+        let reachable = |node: &NodeId| server.sessions.is_connected(node);
         let advance = commands::advance_command(&command, &invocations, reachable, server.now());
-        let started = !advance.plan.start.is_empty();
+        let changed = invocations_after(invocations, &advance.changes);
         let changes: Changes<Write> = advance.changes.map(Write::from);
         if !changes.is_empty() {
             match server.store.apply(scope, changes).await {
@@ -59,13 +60,21 @@ async fn dispatch(server: &Arc<Server>, scope: &Scope, done: &mut Dispatched) ->
                 Err(error) => return Err(error.into()),
             }
         }
-        let invocations = match started {
-            true => server.store.invocation_list(scope, &query).await?,
-            false => invocations,
-        };
-        for invocation in invocations.iter().map(|versioned| &versioned.row) {
-            done.orders += u64::from(server.deliver(scope, invocation).await);
+        let mut common = Common::of(advance.command);
+        for invocation in &changed {
+            done.orders += u64::from(server.deliver(scope, invocation, &mut common).await);
         }
     }
     Ok(())
+}
+
+/// The invocations as they are once `changes` are applied.
+fn invocations_after(read: Vec<Versioned<Invocation>>, changes: &Changes<commands::Write>) -> Vec<Invocation> {
+    let mut put: BTreeMap<&NodeId, &Invocation> = BTreeMap::new();
+    for write in &changes.writes {
+        if let commands::Write::InvocationPut(invocation) = write {
+            put.insert(&invocation.node_id, invocation);
+        }
+    }
+    read.into_iter().map(|found| put.get(&found.row.node_id).map_or(found.row, |after| (**after).clone())).collect()
 }
