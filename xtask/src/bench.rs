@@ -13,6 +13,8 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
+use crate::machine::run_visibly;
+
 const ROUNDS: usize = 7;
 
 /// Runs a program and prints its CPU seconds and peak KiB, as getrusage(2) counts children; fails with it, and passes on
@@ -22,16 +24,40 @@ subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,check=True)
 u=resource.getrusage(resource.RUSAGE_CHILDREN)
 print(u.ru_utime+u.ru_stime,u.ru_maxrss)";
 
-/// Builds what is measured and measures it.
-pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
-    build(root, &["build", "--release", "-p", "careen"])?;
-    build(root, &["build", "--release", "-p", "host", "--example", "patch_scan"])?;
-    build(root, &["build", "--profile", "agent", "-p", "agent"])?;
+/// What the program `bench` of `testkit` measures: the server under load.
+const UNDER_LOAD: [&str; 5] = ["requests", "heartbeats", "agents", "broadcast", "restart"];
+
+/// Builds what is measured and measures it: everything, or what is named. Words that begin with `--`, and what follows
+/// each, go to the program that makes the load.
+pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
+    let first_option = arguments.iter().position(|word| word.starts_with("--")).unwrap_or(arguments.len());
+    let (names, options) = arguments.split_at(first_option);
+    let known =
+        |name: &&String| ["patch-scan", "agent"].contains(&name.as_str()) || UNDER_LOAD.contains(&name.as_str());
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        bail!("no such measurement: {unknown}; there are patch-scan, agent, {}", UNDER_LOAD.join(", "));
+    }
+    let chosen = |name: &str| names.is_empty() || names.iter().any(|given| given == name);
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    scans(&target.join("release/examples/patch_scan"))?;
-    let agent = target.join("agent/careen-agent");
-    println!("agent size: {:.2} MB", std::fs::metadata(&agent)?.len() as f64 / 1e6);
-    server_and_agent(&target.join("release/careen"), &agent)
+    if chosen("patch-scan") {
+        build(root, &["build", "--release", "-p", "host", "--example", "patch_scan"])?;
+        scans(&target.join("release/examples/patch_scan"))?;
+    }
+    build(root, &["build", "--release", "-p", "careen"])?;
+    let careen = target.join("release/careen");
+    if chosen("agent") {
+        build(root, &["build", "--profile", "agent", "-p", "agent"])?;
+        let agent = target.join("agent/careen-agent");
+        println!("agent size: {:.2} MB", std::fs::metadata(&agent)?.len() as f64 / 1e6);
+        server_and_agent(&careen, &agent)?;
+    }
+    let under_load: Vec<&str> = UNDER_LOAD.into_iter().filter(|name| chosen(name)).collect();
+    if under_load.is_empty() {
+        return Ok(());
+    }
+    build(root, &["build", "--release", "-p", "testkit", "--features", "sockets", "--bin", "bench"])?;
+    let mut command = Command::new(target.join("release/bench"));
+    run_visibly(command.arg("--careen").arg(careen).args(options).args(under_load))
 }
 
 fn build(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {

@@ -23,7 +23,8 @@ const TASKS: &str = "cargo xtask TASK
     test [ARGUMENTS]       installs what the tests need, prepares it, and runs them; arguments go to the test runner
                            (`test -p NAME`: that package alone, with other packages' binaries as they lie)
     simulate [OPTION...]   a thousand histories of a simulated fleet (`simulate --help` names the options)
-    bench                  the README's figures (as: cargo xtask with-tools cargo xtask bench)
+    bench [NAME...]        the README's figures (all of them as: cargo xtask with-tools cargo xtask bench), or
+                           those named: patch-scan, agent, requests, heartbeats, agents, broadcast, restart
     with-tools COMMAND...  runs a command in the surroundings that `test` prepares";
 
 fn main() -> ExitCode {
@@ -41,7 +42,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     let root = workspace_root()?;
     let (task, rest) = arguments.split_first().context(TASKS)?;
     match task.as_str() {
-        "bench" => bench::run(&root),
+        "bench" => bench::run(&root, rest),
         "check" => check::run(&root),
         "codegen" => codegen::run(rest),
         "check-layers" => layers::run(&root),

@@ -3,7 +3,7 @@
 //!
 //! It decides how a test gets its surroundings and that they vanish afterwards. It deliberately knows nothing of
 //! what is tested: it uses no crate of this workspace but `identifiers`. The one exception is the simulated fleet (feature
-//! `fleet`), whose agents speak to a real server in the same process.
+//! `fleet`), whose agents speak to a real server in the same process, and the fleet over sockets (feature `sockets`).
 //!
 //! # The lab
 //! [`Lab`] is a private switch (a network namespace with a bridge, 10.77.0.1/24) to which hosts are plugged. A
@@ -34,6 +34,8 @@ mod prepare;
 mod process;
 pub mod reboot_guard;
 mod repository;
+#[cfg(feature = "sockets")]
+pub mod sockets;
 mod wait;
 
 pub use clock::SimulatedClock;
