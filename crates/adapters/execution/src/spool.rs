@@ -214,6 +214,7 @@ fn expendable(body: &ToServerBody) -> bool {
         | ToServerBody::StepStarted { .. }
         | ToServerBody::Inventory(_)
         | ToServerBody::OrderRefused { .. }
+        | ToServerBody::Output(_)
         | ToServerBody::Unknown => true,
         ToServerBody::JobAccepted { .. }
         | ToServerBody::JobRefused { .. }

@@ -4,7 +4,7 @@ use crate::connection::{Connection, words};
 use crate::identity::Identity;
 use crate::{AgentError, keys};
 use agent_wire::{
-    Bytes32, FromServerHandshake, Hello, HostFacts, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, ToServerHandshake,
+    Bytes32, FromServerHandshake, Hello, HostFacts, OUTPUT_LIVE, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, ToServerHandshake,
 };
 use identifiers::Timestamp;
 
@@ -35,7 +35,7 @@ pub(crate) async fn challenge(
         protocol_min: PROTOCOL_MIN,
         protocol_max: PROTOCOL_MAX,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        capabilities: vec!["patch.apt".to_owned(), "run_shell_script".to_owned()],
+        capabilities: ["patch.apt", "run_shell_script", OUTPUT_LIVE].map(str::to_owned).to_vec(),
         nonce: keys::nonce()?,
         purpose,
     };

@@ -8,6 +8,7 @@ use execution::{JobFolder, JobState, REBOOT_BOUND_SECONDS, StepState, durable, s
 use identifiers::{CommandId, JobId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -142,6 +143,13 @@ impl Work {
             state: None,
         };
         self.jobs.active.insert(job.job_id.clone(), active);
+    }
+
+    /// The folder of a step of a job that is not over.
+    pub(crate) fn step_path(&self, job_id: &JobId, step: &str) -> Option<PathBuf> {
+        let job = self.jobs.active.get(job_id)?;
+        let index = job.steps.iter().position(|name| name == step)?;
+        Some(job.folder.step_path(index))
     }
 
     pub(crate) fn job_lines(&self) -> Vec<JobLine> {

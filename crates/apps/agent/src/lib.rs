@@ -20,6 +20,7 @@ mod keys;
 mod log;
 mod options;
 mod orders;
+mod output;
 mod patching_host;
 mod pause;
 mod reboot;

@@ -3,6 +3,7 @@
 use crate::AgentError;
 use crate::connection::{Connection, Heard};
 use crate::handshake::{self, Welcome};
+use crate::output::Outlets;
 use crate::work::Work;
 use agent_wire::{FromServer, HostFacts, ToServer, ToServerBody};
 use std::cell::RefCell;
@@ -17,6 +18,8 @@ const UNACKNOWLEDGED_MAX: usize = 32;
 const ACKNOWLEDGEMENT_PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is checked whether the host is still what the server was told, in heartbeats.
 const FACTS_HEARTBEATS: u32 = 10;
+/// How often running steps are asked for new output, if the server listens.
+const OUTPUT_PAUSE: Duration = Duration::from_millis(250);
 
 /// How a call ended.
 pub(crate) enum SessionEnd {
@@ -38,6 +41,9 @@ struct Session<'a> {
     unacknowledged: Vec<u64>,
     acknowledged_at: Instant,
     heard_at: Instant,
+    outlets: Outlets,
+    /// When the next piece of output may go.
+    output_at: Instant,
 }
 
 /// Calls the server and serves it until the connection ends, or `ending` says so.
@@ -73,6 +79,8 @@ pub(crate) async fn serve(work: &RefCell<Work>, ending: &mut watch::Receiver<boo
         unacknowledged: Vec::new(),
         acknowledged_at: heard_at,
         heard_at,
+        outlets: Outlets::default(),
+        output_at: heard_at,
     };
     let heartbeat = Duration::from_secs(u64::from(welcome.heartbeat_seconds.clamp(1, 600)));
     match session.run(heartbeat, ending).await {
@@ -106,6 +114,13 @@ impl Session<'_> {
             self.send_spooled().await?;
             let spooled = self.spooled.clone();
             tokio::select! {
+                // In this order: output is sent only if there is nothing else to do.
+                biased;
+                _ = ending.wait_for(|ending| *ending) => return Ok(()),
+                _ = heartbeats.tick() => {
+                    beats = beats.wrapping_add(1);
+                    self.beat(beats).await?;
+                }
                 heard = self.connection.hear() => {
                     self.heard_at = Instant::now();
                     match heard? {
@@ -113,16 +128,24 @@ impl Session<'_> {
                         Heard::Life => {}
                     }
                 }
-                _ = heartbeats.tick() => {
-                    beats = beats.wrapping_add(1);
-                    self.beat(beats).await?;
-                }
                 () = sleep_until(self.heard_at + silence_max) => {
                     let reason = format!("the server has been silent for {} s", silence_max.as_secs_f32());
                     return Err(AgentError::Unreachable { reason, server: self.connection.server().to_owned() });
                 }
                 () = spooled.notified() => {}
-                _ = ending.wait_for(|ending| *ending) => return Ok(()),
+                () = sleep_until(self.output_at), if self.outlets.any() => self.send_output().await?,
+            }
+        }
+    }
+
+    /// Sends one piece of output, if there is any.
+    async fn send_output(&mut self) -> Result<(), AgentError> {
+        let chunk = self.outlets.next(&self.work.borrow());
+        match chunk {
+            Some(chunk) => self.connection.send(&ToServer { id: 0, body: ToServerBody::Output(chunk) }).await,
+            None => {
+                self.output_at = Instant::now() + OUTPUT_PAUSE;
+                Ok(())
             }
         }
     }
@@ -203,6 +226,11 @@ impl Session<'_> {
                 work.inventory.everything(&mut work.spool)?;
                 // What was on its way and is overtaken will not be acknowledged.
                 self.unacknowledged.retain(|sent| work.spool.contains(*sent));
+            }
+            // Not worth a new status.
+            FromServer::OutputWindow(window) => {
+                self.outlets.allow(&window);
+                return Ok(());
             }
             FromServer::Unknown => work.log.line("the server sent a message of a kind this agent does not know"),
         }

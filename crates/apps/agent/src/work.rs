@@ -10,7 +10,7 @@ use crate::orders::{self, Standing};
 use crate::reboot::Reboot;
 use crate::status::{self, AgentStatus, Connectedness};
 use crate::{AgentError, AgentOptions, ServerAddress, connection, patching_host};
-use agent_wire::{HostFacts, Job, JobReport, OrderBody, SignedOrder, ToServerBody};
+use agent_wire::{HostFacts, Job, JobRefusal, JobReport, OrderBody, SignedOrder, ToServerBody};
 use execution::{JobContext, Journal, JournalBounds, Known, Spool, SpoolBounds};
 use identifiers::{JobId, RequestId, Timestamp};
 use std::rc::Rc;
@@ -163,11 +163,11 @@ impl Work {
             Some(Known::Gone) => {
                 self.log.line(format_args!("job {job_id} was ordered again, long after its end; it is not run again"));
                 let reason = "It was run or cancelled before, and its result is no longer kept.".to_owned();
-                self.tell(ToServerBody::JobRefused { job_id, reason });
+                self.tell(ToServerBody::JobRefused { job_id, reason, cause: JobRefusal::Other });
             }
             None if self.jobs.len() >= JOBS_MAX => {
                 let reason = format!("{JOBS_MAX} jobs wait on this node already.");
-                self.tell(ToServerBody::JobRefused { job_id, reason });
+                self.tell(ToServerBody::JobRefused { job_id, reason, cause: JobRefusal::Other });
             }
             None => match self.journal.accept(signed, &job, &self.job_context(), execution::now()) {
                 Ok(folder) => {
@@ -178,7 +178,11 @@ impl Work {
                 }
                 Err(e) => {
                     self.trouble(format_args!("job {job_id} cannot be written down: {e}"));
-                    self.tell(ToServerBody::JobRefused { job_id, reason: format!("It cannot be written down: {e}.") });
+                    self.tell(ToServerBody::JobRefused {
+                        job_id,
+                        reason: format!("It cannot be written down: {e}."),
+                        cause: JobRefusal::Other,
+                    });
                 }
             },
         }
@@ -200,7 +204,7 @@ impl Work {
                 let until = expires_at.max(self.now().plus_seconds(7 * 24 * 3600));
                 let done = self.journal.forestall(job_id, until);
                 let reason = "It was cancelled before it came.".to_owned();
-                self.tell(ToServerBody::JobRefused { job_id: job_id.clone(), reason });
+                self.tell(ToServerBody::JobRefused { job_id: job_id.clone(), reason, cause: JobRefusal::Other });
                 done
             }
         };

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     audit, backup,
     configuration::{self, Configuration, ConfigurationAnswer, ServerOptions, data_folder},
-    terminal,
+    logs, terminal,
 };
 
 /// Longer questions are not read.
@@ -54,6 +54,7 @@ pub(crate) enum Question {
     Backup,
     Check,
     Audit(audit::AuditQuestion),
+    Logs(logs::LogsQuestion),
 }
 
 /// A line of an answer.
@@ -62,6 +63,8 @@ pub(crate) enum Question {
 pub(crate) enum Answer {
     /// A line to print.
     Line(String),
+    /// There is nothing to print; the server asks whether anybody still reads.
+    Alive,
     /// It went wrong.
     Error(String),
 }
@@ -98,6 +101,7 @@ pub(crate) async fn ask(data: &Path, question: &Question) -> Result<()> {
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line)? {
             Answer::Line(line) => terminal::say(&line),
+            Answer::Alive => {}
             Answer::Error(message) => bail!(message),
         }
     }
@@ -131,6 +135,7 @@ pub(crate) async fn answer_line(reader: &mut BufReader<UnixStream>) -> Result<St
     }
     match serde_json::from_str(&line)? {
         Answer::Line(line) => Ok(line),
+        Answer::Alive => bail!("the server gave no answer"),
         Answer::Error(message) => bail!(message),
     }
 }
@@ -183,6 +188,7 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
         Some(Question::Backup) => backup::answer_backup(&server, &mut writer).await,
         Some(Question::Check) => backup::answer_check(&server, &mut writer).await,
         Some(Question::Audit(question)) => audit::answer(&server, &configuration.home, question, &mut writer).await,
+        Some(Question::Logs(question)) => logs::answer(&server, &configuration.home, question, &mut writer).await,
     };
     if let Err(error) = result {
         let _ = tell(&mut writer, &Answer::Error(format!("{error:#}"))).await;

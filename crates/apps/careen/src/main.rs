@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod configuration;
 mod credentials;
+mod logs;
 mod serve;
 mod terminal;
 mod up;
@@ -36,6 +37,8 @@ enum Task {
     },
     /// Print the audit records of a running server, one JSON object a line, oldest first.
     Audit(audit::AuditOptions),
+    /// Print what a command's nodes have written; with --follow as it comes.
+    Logs(logs::LogsOptions),
     /// The agent: `careen agent register|run|status`, as `careen-agent` has them.
     #[command(disable_help_flag = true)]
     Agent {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Up(options) => serve::runtime().and_then(|runtime| runtime.block_on(up::run(options))),
         Task::Server(options) => serve::runtime().and_then(|runtime| runtime.block_on(serve::run(options))),
         Task::Admin { task } => serve::runtime().and_then(|runtime| runtime.block_on(admin::run(task))),
+        Task::Logs(options) => serve::runtime().and_then(|runtime| runtime.block_on(logs::run(options))),
         Task::Audit(options) => serve::runtime().and_then(|runtime| runtime.block_on(audit::run(options))),
     };
     match result {

@@ -1,4 +1,4 @@
-//! The style sheet, part of the program.
+//! The style sheet and the one script, part of the program.
 
 use axum::{
     http::header,
@@ -6,9 +6,13 @@ use axum::{
 };
 
 const CSS: &[u8] = include_bytes!("../assets/console.css");
+const LIVE: &[u8] = include_bytes!("../assets/live.js");
 
 /// Changes with the style sheet's text, so that browsers may keep each version for ever.
 pub(crate) const CSS_VERSION: u64 = fnv1a(CSS);
+
+/// The same of the script that shows output as it comes.
+pub(crate) const LIVE_VERSION: u64 = fnv1a(LIVE);
 
 /// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): tells versions apart, and nothing more is asked of it.
 const fn fnv1a(bytes: &[u8]) -> u64 {
@@ -23,6 +27,15 @@ const fn fnv1a(bytes: &[u8]) -> u64 {
 
 /// `GET /assets/console.css`
 pub(crate) async fn css() -> Response {
+    kept_for_ever("text/css; charset=utf-8", CSS)
+}
+
+/// `GET /assets/live.js`
+pub(crate) async fn live() -> Response {
+    kept_for_ever("text/javascript; charset=utf-8", LIVE)
+}
+
+fn kept_for_ever(content_type: &'static str, bytes: &'static [u8]) -> Response {
     let kept = "public, max-age=31536000, immutable";
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, kept)], CSS).into_response()
+    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, kept)], bytes).into_response()
 }

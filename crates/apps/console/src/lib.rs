@@ -1,4 +1,5 @@
-//! The web console: rooms for people, rendered on the server; nothing on any page needs a script.
+//! The web console: rooms for people, rendered on the server; nothing on any page needs a script. One page has one, which
+//! shows output as it comes; without it the page reloads itself.
 //!
 //! It decides how pages look, and which requests may come from a browser's page at all: the host they name, the origin of
 //! forms, the session's cookie and form token. It deliberately does not know what may be done by whom, nor how anything
@@ -35,9 +36,11 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/commands", get(rooms::commands))
         .route("/commands/{command}", get(rooms::command))
         .route("/commands/{command}/{node}", get(rooms::invocation))
+        .route("/commands/{command}/{node}/output", get(rooms::new_output))
         .route("/sign-in", get(session::sign_in_page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/assets/console.css", get(assets::css))
+        .route("/assets/live.js", get(assets::live))
         .fallback(rooms::nowhere)
         .method_not_allowed_fallback(rooms::wrong_method)
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use askama::Template;
 use aws_wire::ssm::SendCommandRequest;
 use axum::{
-    Form,
+    Form, Json,
     extract::{Path, Query, rejection::FormRejection, rejection::PathRejection, rejection::QueryRejection},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use commands::OutputPosition;
 use control::{Error, views};
 use patching::{PatchOperation, RebootOption};
 use serde::Deserialize;
@@ -93,6 +94,20 @@ pub(crate) async fn invocation(visitor: Visitor, ids: Named<(String, String)>) -
     let (command, node) = named(ids);
     let found = views::invocation(context, &command, &node).await;
     shown(&visitor, found.map(|found| view::Invocation::new(&visitor.person, &found, context.now)))
+}
+
+/// `GET /commands/{command}/{node}/output`: what is new of it, for the page's script.
+pub(crate) async fn new_output(visitor: Visitor, ids: Named<(String, String)>, query: Asked) -> Response {
+    let (command, node) = named(ids);
+    let position = OutputPosition::parse(query_after(&asked(query)));
+    match control::live_output::new_output(&visitor.context, &command, &node, &position).await {
+        Ok(found) => Json(view::NewOutput::new(&found)).into_response(),
+        Err(error) => visitor.trouble(&error),
+    }
+}
+
+fn query_after(query: &ListQuery) -> &str {
+    query.after.as_deref().unwrap_or_default()
 }
 
 /// The form that scans or installs.

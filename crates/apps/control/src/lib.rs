@@ -12,6 +12,7 @@ mod context;
 mod error;
 mod idempotency;
 mod keys;
+pub mod live_output;
 mod metrics;
 pub mod operations;
 mod pages;

@@ -9,7 +9,8 @@ use store::Store;
 use tokio::sync::Notify;
 
 use crate::{
-    Clock, Context, Keys, Metrics, Settings, pings::Pings, readiness::Readiness, reconcilers::Turns, sessions::Sessions,
+    Clock, Context, Keys, Metrics, Settings, agents::output::LiveOutputs, pings::Pings, readiness::Readiness,
+    reconcilers::Turns, sessions::Sessions,
 };
 
 /// One server process: the store, the keys, the clock, and who is connected.
@@ -32,6 +33,7 @@ pub struct Server {
     pub(crate) ids: Mutex<Box<dyn IdSource>>,
     pub(crate) sessions: Sessions,
     pub(crate) pings: Pings,
+    pub(crate) live_outputs: LiveOutputs,
     pub(crate) woken: Notify,
 }
 
@@ -57,6 +59,7 @@ impl Server {
             ids: Mutex::new(ids),
             sessions: Sessions::default(),
             pings: Pings::default(),
+            live_outputs: LiveOutputs::default(),
             woken: Notify::new(),
         })
     }

@@ -71,6 +71,14 @@ impl Sessions {
         sent
     }
 
+    /// Whether a message that may as well not be said, or later, was put into the queue of this connection: it leaves half of
+    /// the queue to what matters.
+    pub(crate) fn offer(&self, node: &NodeId, epoch: i64, message: FromServer) -> bool {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.get(node).filter(|line| line.epoch == epoch);
+        line.is_some_and(|l| l.sender.capacity() > QUEUE_MESSAGES_MAX / 2 && l.sender.try_send(message).is_ok())
+    }
+
     /// Whether this connection is the node's newest, and was not ended from this side.
     pub(crate) fn is_current(&self, node: &NodeId, epoch: i64) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(node).is_some_and(|line| line.epoch == epoch)

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use commands::{Command, Invocation, StepOutput};
+use commands::{Command, Invocation, OutputPosition, StepOutput};
 use identifiers::{CommandId, NodeId, PatchGroupName, Timestamp};
 use nodes::{ManagedNode, PingStatus, ResourceType, Tags, patch_group_of, ping_status};
 use packages::{Distribution, OperatingSystem};
@@ -14,7 +14,10 @@ use store::{
     CommandKey, CommandQuery, InvocationKey, InvocationQuery, ListedNode, NodeQuery, Order, PackageChanged, PatchQuery,
 };
 
-use crate::{Context, Error, call::authorise, pages::Page, settings::HEARTBEAT_SECONDS, snapshot};
+use crate::{
+    Context, Error, call::authorise, live_output, live_output::NewOutput, pages::Page, settings::HEARTBEAT_SECONDS,
+    snapshot,
+};
 
 pub use crate::snapshot::Member;
 
@@ -222,6 +225,8 @@ pub struct InvocationView {
     pub outputs: Vec<StepOutput>,
     /// Which packages it changed.
     pub changes: Vec<PackageHistory>,
+    /// What has come of its output while it is not over.
+    pub live: Option<NewOutput>,
 }
 
 /// The whole fleet counted, and a page of the nodes that `filter` means.
@@ -514,21 +519,37 @@ pub async fn command(context: &Context, id: &str, after: Option<&str>) -> Result
 /// # Errors
 /// `InvalidCommandId` or `InvocationDoesNotExist` where there is none; otherwise as [`fleet`].
 pub async fn invocation(context: &Context, command: &str, node: &str) -> Result<InvocationView, Error> {
-    authorise_node(context, node, &["ssm:GetCommandInvocation", "careen:ListPackageChanges"]).await?;
-    let command = command_row(context, command).await?;
-    let missing = || Error::new("InvocationDoesNotExist", "This command was not sent to this node.");
-    let node = NodeId::parse(node).map_err(|_| missing())?;
-    let (store, scope) = (&context.server.store, &context.scope);
-    let found = store.invocation_get(scope, &command.command_id, &node).await?;
-    let invocation = found.row.ok_or_else(missing)?;
+    let (command, invocation) = invocation_row(context, command, node).await?;
+    authorise_node(context, node, &["careen:ListPackageChanges"]).await?;
+    let (store, scope, node) = (&context.server.store, &context.scope, invocation.node_id.clone());
     let outputs = store.step_output_list(scope, &command.command_id, &node).await?;
     let changes = store.package_change_list_by_command(scope, &command.command_id, &node).await?;
     let host = hosts(context, vec![node.clone()]).await?.remove(&node).unwrap_or_default();
     let changes = changes.into_iter().map(history).collect();
-    Ok(InvocationView { command, invocation, host, outputs, changes })
+    let beginning = OutputPosition::default();
+    let live = match invocation.state.is_ended() {
+        true => None,
+        false => Some(live_output::since(context, &command, invocation.clone(), &beginning).await?),
+    };
+    Ok(InvocationView { command, invocation, host, outputs, changes, live })
 }
 
-async fn command_row(context: &Context, id: &str) -> Result<Command, Error> {
+/// A command and its invocation on a node.
+pub(crate) async fn invocation_row(
+    context: &Context,
+    command: &str,
+    node: &str,
+) -> Result<(Command, Invocation), Error> {
+    authorise_node(context, node, &["ssm:GetCommandInvocation"]).await?;
+    let command = command_row(context, command).await?;
+    let missing = || Error::new("InvocationDoesNotExist", "This command was not sent to this node.");
+    let node = NodeId::parse(node).map_err(|_| missing())?;
+    let found = context.server.store.invocation_get(&context.scope, &command.command_id, &node).await?;
+    Ok((command, found.row.ok_or_else(missing)?))
+}
+
+/// A command by its id.
+pub(crate) async fn command_row(context: &Context, id: &str) -> Result<Command, Error> {
     let missing = || Error::new("InvalidCommandId", "There is no such command in this account and region.");
     let id = CommandId::parse(id).map_err(|_| missing())?;
     context.server.store.command_get(&context.scope, &id).await?.row.ok_or_else(missing)

@@ -37,7 +37,10 @@ impl Fleet {
                     let kept = self.invocations.iter_mut().find(|kept| kept.row.node_id == row.node_id).unwrap();
                     kept.row = (**row).clone();
                 }
-                Write::StepOutputPut(_) => (),
+                Write::StepOutputPut(_)
+                | Write::LiveOutputAdd(_)
+                | Write::LiveOutputDelete(..)
+                | Write::LiveOutputSweep => (),
             }
         }
         Ok(())

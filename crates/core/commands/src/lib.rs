@@ -11,6 +11,7 @@ mod documents;
 mod filters;
 mod interpolation;
 mod invocation;
+mod live;
 mod output;
 mod parameters;
 mod preconditions;
@@ -35,6 +36,7 @@ pub use documents::{
 };
 pub use filters::{CommandFilters, InvocationFilters};
 pub use invocation::{Invocation, RESPONSE_CODE_UNKNOWN, StepOutcome, StepOutput};
+pub use live::{LIVE_BYTES_MAX, LiveOutput, OutputPiece, OutputPosition, OutputStream, output_since};
 pub use output::{KEPT_CHARS_MAX, LISTED_CHARS_MAX, STDERR_CHARS_MAX, STDOUT_CHARS_MAX};
 pub use parameters::{Parameter, ParameterType, ParameterValue, ParameterValues, check_parameters};
 pub use rate::RateLimit;

@@ -77,6 +77,10 @@ pub fn apply_report(
     if after.state != before.state {
         changes.events.push(invocation_event(&after, now));
     }
+    if after.state.is_ended() && after.started_at.is_some() {
+        // The results say the same, and more.
+        changes.writes.push(Write::LiveOutputDelete(after.command_id.clone(), after.node_id.clone()));
+    }
     changes.writes.push(Write::InvocationPut(Box::new(after)));
     changes.writes.extend(outputs.into_iter().map(|output| Write::StepOutputPut(Box::new(output))));
     Ok(changes)

@@ -1,4 +1,4 @@
-use crate::{Command, Invocation, StepOutput};
+use crate::{Command, Invocation, LiveOutput, StepOutput};
 use changes::Aggregate;
 use identifiers::{CommandId, NodeId};
 
@@ -11,6 +11,12 @@ pub enum Write {
     InvocationPut(Box<Invocation>),
     /// Insert or replace what a step wrote, by (command, node, step).
     StepOutputPut(Box<StepOutput>),
+    /// Keep pieces of output of steps that run; one that is there already stays as it is.
+    LiveOutputAdd(Vec<LiveOutput>),
+    /// Forget the pieces of an invocation.
+    LiveOutputDelete(CommandId, NodeId),
+    /// Forget the pieces of all invocations of the scope that are over, or no longer known.
+    LiveOutputSweep,
 }
 
 /// A command's aggregate: its own row and its rate control. Whatever could change how many may run touches it.

@@ -26,6 +26,7 @@ mod activation_code;
 mod bytes;
 mod handshake;
 mod order;
+mod output;
 mod report;
 mod session;
 
@@ -36,8 +37,11 @@ pub use handshake::{
     connect_text, register_proof_text, registered_text, welcome_text,
 };
 pub use order::{Job, Order, OrderBody, PatchStep, SignedOrder, Step, StepAction, order_text};
+pub use output::{
+    OUTPUT_LIVE, OUTPUT_WINDOW_BYTES, OutputChunk, OutputReceiver, OutputSender, OutputStream, OutputWindow, whole_text,
+};
 pub use report::{InventoryReport, JobReport, OfferedVersion, PatchRunReport, StepReport, StepStatus};
-pub use session::{FromServer, ToServer, ToServerBody};
+pub use session::{FromServer, JobRefusal, ToServer, ToServerBody};
 
 /// The newest version of this protocol that this code speaks.
 pub const PROTOCOL_MAX: u16 = 1;

@@ -1,6 +1,6 @@
 //! The session: frames after the handshake.
 
-use crate::{HostFacts, InventoryReport, JobReport, PatchRunReport, SignedOrder};
+use crate::{HostFacts, InventoryReport, JobReport, OutputChunk, OutputWindow, PatchRunReport, SignedOrder};
 use identifiers::{JobId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub enum ToServerBody {
         job_id: JobId,
         /// Why, as a sentence.
         reason: String,
+        /// Why, for the server.
+        #[serde(default)]
+        cause: JobRefusal,
     },
     /// A step begins.
     StepStarted {
@@ -46,6 +49,8 @@ pub enum ToServerBody {
         /// When.
         at: Timestamp,
     },
+    /// What a step has written, within the window that was opened for it. Not kept for sending, not acknowledged.
+    Output(OutputChunk),
     /// The job is over.
     JobFinished(JobReport),
     /// A scan or an installation found this.
@@ -62,6 +67,18 @@ pub enum ToServerBody {
     /// A kind of a newer agent.
     #[serde(other)]
     Unknown,
+}
+
+/// Why a job will not be run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobRefusal {
+    /// The node's own policy forbids it.
+    Policy,
+    /// Anything else; also a cause of a newer agent.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 /// A message of the server.
@@ -82,6 +99,8 @@ pub enum FromServer {
     Order(SignedOrder),
     /// The server lacks the inventory a delta builds on: send all of it.
     InventoryWanted,
+    /// How far the output of a running step may be sent; only to agents that can ([`crate::OUTPUT_LIVE`]).
+    OutputWindow(OutputWindow),
     /// A kind of a newer server.
     #[serde(other)]
     Unknown,

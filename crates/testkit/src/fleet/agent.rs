@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_wire::{Bytes32, FromServer, Job, Order, OrderBody, SignedOrder, ToServer, ToServerBody, order_text};
+use agent_wire::{
+    Bytes32, FromServer, Job, JobRefusal, Order, OrderBody, SignedOrder, ToServer, ToServerBody, order_text,
+};
 use identifiers::{CommandId, JobId, NodeId, Timestamp};
 use identity::SigningKey;
 use packages::Inventory;
@@ -253,7 +255,8 @@ impl SimulatedAgent {
                 Obeyed::Other
             }
             FromServer::Order(signed) => self.order(&signed, self.clock.now(wall, steady)),
-            FromServer::Unknown => Obeyed::Other,
+            // Its scripts write nothing before they end.
+            FromServer::OutputWindow(_) | FromServer::Unknown => Obeyed::Other,
         }
     }
 
@@ -308,7 +311,7 @@ impl SimulatedAgent {
         }
         if self.forestalled.contains(&job_id) {
             let reason = "It was run or cancelled before, and its result is no longer kept.".to_owned();
-            self.tell(ToServerBody::JobRefused { job_id, reason });
+            self.tell(ToServerBody::JobRefused { job_id, reason, cause: JobRefusal::Other });
             return Obeyed::Other;
         }
         let command_id = job.command_id.clone();
@@ -325,7 +328,7 @@ impl SimulatedAgent {
             None => {
                 self.forestalled.insert(job_id.clone());
                 let reason = "It was cancelled before it came.".to_owned();
-                self.tell(ToServerBody::JobRefused { job_id: job_id.clone(), reason });
+                self.tell(ToServerBody::JobRefused { job_id: job_id.clone(), reason, cause: JobRefusal::Other });
             }
         }
     }

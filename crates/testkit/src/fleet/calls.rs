@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use agent_wire::{
-    ActivationCode, Bytes32, Bytes64, FromServer, FromServerHandshake, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Purpose,
-    ToServer, ToServerBody, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
+    ActivationCode, Bytes32, Bytes64, FromServer, FromServerHandshake, Hello, OUTPUT_LIVE, PROTOCOL_MAX, PROTOCOL_MIN,
+    Purpose, ToServer, ToServerBody, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
 };
 use anyhow::{Context, bail, ensure};
 use aws_wire::ssm::{CreateActivationRequest, CreateActivationResult};
@@ -132,7 +132,7 @@ impl SimulatedFleet {
             protocol_min: PROTOCOL_MIN,
             protocol_max: PROTOCOL_MAX,
             agent_version: "0.1.0".to_owned(),
-            capabilities: vec!["patch.apt".to_owned()],
+            capabilities: vec!["patch.apt".to_owned(), OUTPUT_LIVE.to_owned()],
             nonce: Bytes32(self.chance.bytes()),
             purpose,
         };

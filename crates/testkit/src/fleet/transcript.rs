@@ -72,10 +72,10 @@ impl SimulatedFleet {
     pub(super) fn note_to_server(&mut self, agent: usize, id: u64, body: &ToServerBody) {
         let text = match body {
             // They would drown the rest.
-            ToServerBody::Heartbeat { .. } => return,
+            ToServerBody::Heartbeat { .. } | ToServerBody::Output(_) => return,
             ToServerBody::Facts(_) => "facts".to_owned(),
             ToServerBody::JobAccepted { job_id } => format!("accepts {}", self.job_name(agent, job_id)),
-            ToServerBody::JobRefused { job_id, reason } => {
+            ToServerBody::JobRefused { job_id, reason, .. } => {
                 format!("refuses {}: {reason}", self.job_name(agent, job_id))
             }
             ToServerBody::StepStarted { job_id, step, .. } => {
@@ -109,6 +109,7 @@ impl SimulatedFleet {
             FromServer::Acknowledged { id } => format!("[{id}] acknowledged"),
             FromServer::Unsupported { id } => format!("[{id}] unsupported"),
             FromServer::InventoryWanted => "wants the whole inventory".to_owned(),
+            FromServer::OutputWindow(_) => return,
             FromServer::Unknown => "something unknown".to_owned(),
             FromServer::Order(signed) => match agent_wire::read::<Order>(&signed.payload).map(|order| order.body) {
                 Ok(OrderBody::Run(job)) => format!("orders {}", self.command_name(&job.command_id)),

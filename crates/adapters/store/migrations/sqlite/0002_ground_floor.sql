@@ -19,4 +19,20 @@ CREATE TABLE replica (
 
 -- Live output.
 
+-- What steps have written while they run, in pieces; gone when their results are there. Positions count bytes: stream_* of
+-- what the step wrote, text_from of the text that was made of it.
+CREATE TABLE live_output (
+    account TEXT NOT NULL,
+    region TEXT NOT NULL,
+    command_id TEXT NOT NULL,
+    node_id TEXT NOT NULL,
+    step TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    stream_from BIGINT NOT NULL,
+    stream_until BIGINT NOT NULL,
+    text_from BIGINT NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (account, region, command_id, node_id, step, stream, stream_from)
+);
+
 -- Retention and backups.

@@ -1,4 +1,4 @@
-use super::{named, select_versioned, small, versioned};
+use super::{live_output, named, select_versioned, small, versioned};
 use crate::apply::Failure;
 use crate::connection::{Connection, Row, to_json};
 use crate::statement::{Select, columns, put};
@@ -385,6 +385,9 @@ pub(crate) async fn apply(connection: &mut Connection<'_>, scope: &Scope, write:
             ];
             Ok(put(connection, scope, "step_output", key, rest).await?)
         }
+        Write::LiveOutputAdd(pieces) => live_output::add(connection, scope, pieces).await,
+        Write::LiveOutputDelete(command, node) => live_output::forget(connection, scope, command, node).await,
+        Write::LiveOutputSweep => live_output::sweep(connection, scope).await,
     }
 }
 

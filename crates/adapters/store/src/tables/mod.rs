@@ -3,6 +3,7 @@
 pub(crate) mod commands;
 pub(crate) mod inventory;
 mod inventory_delta;
+pub(crate) mod live_output;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod patching;

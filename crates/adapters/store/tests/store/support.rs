@@ -131,6 +131,7 @@ async fn template() -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     include_str!("../../migrations/postgres/0001_first.sql").hash(&mut hasher);
+    include_str!("../../migrations/postgres/0002_ground_floor.sql").hash(&mut hasher);
     let name = format!("careen_template_{:016x}", hasher.finish());
     let mut server = server().await;
     let lock = 4_711_001_i64;

@@ -1,6 +1,8 @@
 use askama::Template;
+use commands::{OutputPiece, OutputStream};
 use control::views::{CommandView, CommandsView, InvocationView};
 use identifiers::Timestamp;
+use serde::Serialize;
 
 use super::{
     Frame, Person,
@@ -9,7 +11,7 @@ use super::{
     text::{NAME_CHARS, SENTENCE_CHARS, When, clean, output, sentence, took},
 };
 
-/// How soon the page of a running command reads itself anew, in seconds.
+/// How soon the page of a running command reads itself anew, in seconds; that of an invocation only without its script.
 const RELOAD_SECONDS: u32 = 3;
 
 /// All commands, or those of one node.
@@ -176,6 +178,48 @@ pub(crate) struct Invocation {
     steps: Vec<StepLine>,
     changes: Vec<ChangeLine>,
     ended: bool,
+    live: Option<Live>,
+}
+
+/// Where the page's script goes on.
+struct Live {
+    /// The script.
+    script: String,
+    /// Which output.
+    address: String,
+    after: String,
+}
+
+/// What is new of an invocation's output, for the page's script.
+#[derive(Serialize)]
+pub(crate) struct NewOutput {
+    ended: bool,
+    status: &'static str,
+    next: String,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Serialize)]
+struct Piece {
+    step: usize,
+    stream: &'static str,
+    text: String,
+}
+
+impl NewOutput {
+    pub(crate) fn new(found: &control::live_output::NewOutput) -> Self {
+        let piece = |piece: &OutputPiece| Piece {
+            step: piece.step,
+            stream: piece.stream.as_str(),
+            text: output(&piece.text).0,
+        };
+        Self {
+            ended: found.invocation.state.is_ended(),
+            status: found.invocation.state.status_details(),
+            next: found.next.to_string(),
+            pieces: found.pieces.iter().map(piece).collect(),
+        }
+    }
 }
 
 /// A step's result and output.
@@ -201,7 +245,13 @@ impl Invocation {
         let status = row.state.status_details();
         let host = [view.host.as_str(), row.instance_name.as_str(), row.node_id.as_str()];
         Self {
-            frame: Frame::of(person, "commands", (!ended).then_some(RELOAD_SECONDS)),
+            // Not the frame's: a page whose script runs need not be read anew.
+            frame: Frame::of(person, "commands", None),
+            live: view.live.as_ref().map(|live| Live {
+                script: format!("/console/assets/live.js?v={:x}", crate::assets::LIVE_VERSION),
+                address: format!("/console/commands/{}/{}/output", row.command_id, row.node_id),
+                after: live.next.to_string(),
+            }),
             command: command_line(&view.command, now),
             node_id: row.node_id.to_string(),
             host: clean(host.into_iter().find(|name| !name.is_empty()).unwrap_or_default(), NAME_CHARS),
@@ -212,21 +262,28 @@ impl Invocation {
             started_at: row.started_at.map(when),
             finished_at: row.finished_at.map(when),
             took: lasted(row.started_at, row.finished_at),
-            steps: row.steps.iter().map(|step| step_line(step, view)).collect(),
+            steps: row.steps.iter().enumerate().map(|(index, step)| step_line(index, step, view)).collect(),
             changes: view.changes.iter().map(|change| change_line(change, now)).collect(),
             ended,
         }
     }
 }
 
-fn step_line(step: &commands::StepOutcome, view: &InvocationView) -> StepLine {
+fn step_line(index: usize, step: &commands::StepOutcome, view: &InvocationView) -> StepLine {
     let written = view.outputs.iter().find(|output| output.step == step.name);
-    let stream = |text: Option<&str>, truncated: bool| {
-        let (text, cut) = output(text.unwrap_or_default());
+    let stream = |which: OutputStream| {
+        let come = view.live.iter().flat_map(|live| &live.pieces);
+        let come: String = come.filter(|p| p.step == index && p.stream == which).map(|p| p.text.as_str()).collect();
+        let (text, truncated) = match (written, which) {
+            (None, _) => (come.as_str(), false),
+            (Some(written), OutputStream::Stdout) => (written.stdout.as_str(), written.stdout_truncated),
+            (Some(written), OutputStream::Stderr) => (written.stderr.as_str(), written.stderr_truncated),
+        };
+        let (text, cut) = output(text);
         (text, cut || truncated)
     };
-    let (stdout, stdout_cut) = stream(written.map(|w| w.stdout.as_str()), written.is_some_and(|w| w.stdout_truncated));
-    let (stderr, stderr_cut) = stream(written.map(|w| w.stderr.as_str()), written.is_some_and(|w| w.stderr_truncated));
+    let (stdout, stdout_cut) = stream(OutputStream::Stdout);
+    let (stderr, stderr_cut) = stream(OutputStream::Stderr);
     // Here Skipped is told apart from Success, which the API cannot.
     let status = step.status.as_str();
     StepLine {

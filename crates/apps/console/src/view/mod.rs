@@ -9,7 +9,7 @@ mod text;
 
 use askama::Template;
 
-pub(crate) use commands::{Command, Commands, Invocation};
+pub(crate) use commands::{Command, Commands, Invocation, NewOutput};
 pub(crate) use fleet::{Fleet, filter_of as fleet_filter};
 pub(crate) use node::{History, Node, filter_of as patch_filter};
 

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use changes::{Changes, Revision, Versioned};
-use commands::{Command, Invocation, InvocationState, RateLimit, StepOutcome, StepOutput, StepStatus};
+use commands::{
+    Command, Invocation, InvocationState, LiveOutput, OutputStream, RateLimit, StepOutcome, StepOutput, StepStatus,
+};
 use control::{Clock, Server, Settings};
 use identifiers::{
     AccountId, ActivationId, BaselineId, CommandId, DocumentName, JobId, NodeId, Region, Scope, SeededIds, Timestamp,
@@ -163,6 +165,21 @@ impl Furnished {
             ),
         ])
         .await;
+    }
+
+    /// One more piece of what the running command has written; the pieces are numbered.
+    pub(crate) async fn live(&self, number: u64, text: &str) {
+        let piece = LiveOutput {
+            command_id: CommandId::parse(RUNNING).unwrap(),
+            node_id: id(DATABASE),
+            step: "PatchLinux".to_owned(),
+            stream: OutputStream::Stdout,
+            from: number * 1_000,
+            until: number * 1_000 + text.len() as u64,
+            text_from: number * 1_000,
+            text: text.to_owned(),
+        };
+        self.apply(vec![commands::Write::LiveOutputAdd(vec![piece]).into()]).await;
     }
 
     async fn command(

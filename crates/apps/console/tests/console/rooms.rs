@@ -2,7 +2,7 @@
 
 use crate::browser::Browser;
 use crate::furnished::{
-    self, ALPINE, DATABASE, DAY, Furnished, HOSTILE, INSTALLED, LOST, RUNNING, SCANNED, SHELL, SILENT, WEB, id,
+    self, ALPINE, DATABASE, DAY, Furnished, HOSTILE, INSTALLED, LOST, RUNNING, SCANNED, SCRIPT, SHELL, SILENT, WEB, id,
 };
 use axum::http::StatusCode;
 use commands::{CommandState, GivenParameters};
@@ -195,16 +195,48 @@ async fn commands_show_parameters_nodes_and_output() {
 #[tokio::test]
 async fn what_runs_is_reloaded_without_a_script() {
     let (_furnished, mut browser) = signed_in().await;
-    for page in [
-        format!("/console/nodes/{DATABASE}"),
-        format!("/console/commands/{RUNNING}"),
-        format!("/console/commands/{RUNNING}/{DATABASE}"),
-    ] {
+    for page in [format!("/console/nodes/{DATABASE}"), format!("/console/commands/{RUNNING}")] {
         let page = browser.get(&page).await.ok();
         page.shows(r#"<meta http-equiv="refresh" content=""#);
         page.shows("this page reloads");
         page.lacks("<script");
     }
+}
+
+#[tokio::test]
+async fn what_a_running_step_writes_is_shown_as_it_comes() {
+    let (furnished, mut browser) = signed_in().await;
+    let address = format!("/console/commands/{RUNNING}/{DATABASE}");
+    let empty = browser.get(&address).await.ok();
+    empty.shows("No output yet.");
+    // Without scripts it reads itself anew.
+    empty.shows(r#"<noscript><meta http-equiv="refresh" content="3"></noscript>"#);
+    let script = empty.between("<script src=\"", "\"").unwrap();
+    let script = browser.get(&script).await.ok();
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(empty.count("<script"), 1, "and none within the page");
+
+    furnished.live(0, &format!("first {SCRIPT}\n")).await;
+    let page = browser.get(&address).await.ok();
+    page.shows("first &#60;script&#62;alert(1)&#60;/script&#62;");
+    let after = page.between("data-after=\"", "\"").unwrap();
+    let output = page.between("data-live-output=\"", "\"").unwrap();
+    furnished.live(1, "second \u{1b}]0;title\u{7} \u{202e}\n").await;
+    let news = browser.get(&format!("{output}?after={after}")).await.ok();
+    assert_eq!(news.header("content-type"), "application/json");
+    news.shows(r#""ended":false"#);
+    news.shows("second ␛]0;title␇ \u{fffd}");
+    news.lacks("first");
+    let next = news.between("\"next\":\"", "\"").unwrap();
+    browser.get(&format!("{output}?after={next}")).await.ok().shows(r#""pieces":[]"#);
+    browser.get(&format!("{output}?after=nonsense")).await.ok().shows("first");
+    assert_eq!(browser.get(&format!("/console/commands/{RUNNING}/{WEB}/output")).await.status, StatusCode::NOT_FOUND);
+
+    let over = browser.get(&format!("/console/commands/{SHELL}/{HOSTILE}")).await.ok();
+    over.lacks("<script");
+    browser.get(&format!("/console/commands/{SHELL}/{HOSTILE}/output")).await.ok().shows(r#""ended":true"#);
+    browser.cookie = None;
+    assert_eq!(browser.get(&output).await.location(), "/console/sign-in", "nobody reads it unasked");
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ pub(super) fn bound(body: &mut ToServerBody, now: Timestamp) -> Result<(), &'sta
             *at = (*at).min(now);
             fits([step.as_str()])
         }
+        ToServerBody::Output(chunk) => fits([chunk.step.as_str()]),
         ToServerBody::Inventory(report) => inventory(report, now),
         ToServerBody::PatchRun(run) => patch_run(run, now),
         _ => Ok(()),
@@ -90,6 +91,7 @@ fn patch_run(run: &mut PatchRunReport, now: Timestamp) -> Result<(), &'static st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use agent_wire::JobRefusal;
     use identifiers::{JobId, SeededIds};
     use packages::{Distribution, PackageKey};
 
@@ -131,7 +133,8 @@ mod tests {
     #[test]
     fn a_reason_is_short_and_on_one_line() {
         let job_id = JobId::generate(&mut SeededIds::new(1));
-        let mut body = ToServerBody::JobRefused { job_id, reason: format!("a\n\x1b]52;{}", "b".repeat(9_000)) };
+        let reason = format!("a\n\x1b]52;{}", "b".repeat(9_000));
+        let mut body = ToServerBody::JobRefused { job_id, reason, cause: JobRefusal::Other };
         bound(&mut body, Timestamp::EPOCH).unwrap();
         let ToServerBody::JobRefused { reason, .. } = body else { panic!("another kind") };
         assert!(reason.starts_with("a  ]52;b") && reason.chars().count() == REASON_CHARS_MAX, "{reason}");

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use access::Principal;
 use agent_wire::{
-    Bytes32, Bytes64, FromServer, FromServerHandshake, Hello, HostFacts, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, Refusal,
-    RefusalCode, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
+    Bytes32, Bytes64, FromServer, FromServerHandshake, Hello, HostFacts, OUTPUT_LIVE, PROTOCOL_MAX, PROTOCOL_MIN,
+    Purpose, Refusal, RefusalCode, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
 };
 use changes::{Changes, Versioned};
 use identifiers::{ActivationId, NodeId, Scope};
@@ -30,6 +30,7 @@ pub struct AgentSession {
     pub(crate) source_address: String,
     pub(crate) peer: SocketAddr,
     boot_id: String,
+    pub(super) sends_live_output: bool,
     outgoing: mpsc::Receiver<FromServer>,
 }
 
@@ -206,6 +207,7 @@ impl Server {
             source_address: peer.ip().to_string(),
             peer,
             boot_id: facts.boot_id.clone(),
+            sends_live_output: greeting.hello.capabilities.iter().any(|known| known == OUTPUT_LIVE),
             outgoing,
         };
         let facts = node_facts(&facts, &greeting.hello.agent_version, peer);
@@ -265,6 +267,7 @@ impl Server {
     pub async fn agent_left(&self, session: &AgentSession) {
         tracing::info!(node = %session.node_id, epoch = session.epoch, "agent disconnected");
         self.sessions.gone(&session.node_id, session.epoch);
+        self.live_outputs.connection_over(&session.node_id, session.epoch);
         // Its last ping stays as it is: whether the node counts as lost follows from how long ago that was.
     }
 

@@ -1,10 +1,10 @@
 //! What agents say, one message at a time. A message is acknowledged when what it says is durable; one that came before
 //! changes nothing and is acknowledged again.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use access::{Action, Decision, Principal, Resource};
-use agent_wire::{FromServer, JobReport, StepReport, StepStatus as ReportedStatus, ToServer, ToServerBody};
+use agent_wire::{FromServer, JobRefusal, JobReport, StepReport, StepStatus as ReportedStatus, ToServer, ToServerBody};
 use changes::Changes;
 use commands::{
     AgentRefusal, Invocation, InvocationEvent, Outcome, Report, StepOutcome, StepStatus, StepText, outcome_of_steps,
@@ -17,24 +17,24 @@ use crate::{Error, Server, commit::ATTEMPTS_MAX};
 
 /// What became of a message.
 pub(super) struct Kept {
-    answer: Option<FromServer>,
+    answers: Vec<FromServer>,
 }
 
 impl Kept {
     /// It is durable.
     pub(super) fn done() -> Self {
-        Self { answer: None }
+        Self { answers: Vec::new() }
     }
 
     /// It is dealt with, and this is to be said besides.
     pub(super) fn answered(answer: FromServer) -> Self {
-        Self { answer: Some(answer) }
+        Self { answers: vec![answer] }
     }
 
     /// It makes no sense; said again it would make no more.
     pub(super) fn refused(reason: &str) -> Self {
         tracing::warn!("an agent's message was dropped: {reason}");
-        Self { answer: None }
+        Self { answers: Vec::new() }
     }
 }
 
@@ -62,7 +62,7 @@ impl Server {
         match self.take_in(session, body).await {
             Ok(kept) => {
                 let acknowledged = (id != 0).then_some(FromServer::Acknowledged { id });
-                acknowledged.into_iter().chain(kept.answer).collect()
+                acknowledged.into_iter().chain(kept.answers).collect()
             }
             Err(error) => {
                 let detail = error.detail.as_deref().unwrap_or(&error.message);
@@ -89,9 +89,12 @@ impl Server {
                 kind = "job_accepted";
                 self.report_on(session, &job_id, |_| Some(Report::of(InvocationEvent::Accepted))).await
             }
-            ToServerBody::JobRefused { job_id, reason } => {
+            ToServerBody::JobRefused { job_id, reason, cause } => {
                 kind = "job_refused";
-                self.report_on(session, &job_id, |invocation| Some(job_refused(invocation, &reason))).await
+                if cause == JobRefusal::Policy {
+                    self.audit_order_refused(session, &reason, Some(&job_id)).await?;
+                }
+                self.report_on(session, &job_id, |invocation| Some(job_refused(invocation, &reason, cause))).await
             }
             ToServerBody::OrderRefused { reason, job_id } => {
                 kind = "order_refused";
@@ -107,11 +110,16 @@ impl Server {
             }
             ToServerBody::StepStarted { job_id, step, at } => {
                 kind = "step_started";
-                self.report_on(session, &job_id, |invocation| Some(step_started(invocation, &step, at))).await
+                self.begin_step(session, &job_id, &step, at).await
+            }
+            ToServerBody::Output(chunk) => {
+                kind = self.take_output(session, &chunk);
+                Ok(Kept::done())
             }
             ToServerBody::JobFinished(report) => {
                 kind = "job_finished";
                 let job_id = report.job_id.clone();
+                self.live_outputs.job_over(&session.node_id, &job_id);
                 self.report_on(session, &job_id, |invocation| Some(job_finished(invocation, &report))).await
             }
             ToServerBody::PatchRun(run) => {
@@ -129,6 +137,27 @@ impl Server {
         };
         self.metrics.agent_message(kind);
         result
+    }
+
+    /// A step began: what it writes may come from now on.
+    async fn begin_step(
+        self: &Arc<Self>,
+        session: &AgentSession,
+        job_id: &JobId,
+        step: &str,
+        at: Timestamp,
+    ) -> Result<Kept, Error> {
+        // Only an invocation that is this node's own comes to be known.
+        let known = OnceLock::new();
+        let report = |invocation: &Invocation| {
+            let _ = known.set(invocation.clone());
+            Some(step_started(invocation, step, at))
+        };
+        let mut kept = self.report_on(session, job_id, report).await?;
+        if let Some(invocation) = known.get() {
+            kept.answers.extend(self.listen_to_step(session, invocation, step));
+        }
+        Ok(kept)
     }
 
     /// Applies what a node says of a job; only of a job that it was given. `report` gives `None` where it changes nothing.
@@ -195,10 +224,14 @@ fn authorised(session: &AgentSession) -> Result<(), String> {
 }
 
 /// The node will not run a job. Where it was cancelled, that is what was wanted.
-fn job_refused(invocation: &Invocation, reason: &str) -> Report {
+fn job_refused(invocation: &Invocation, reason: &str, cause: JobRefusal) -> Report {
+    let refusal = match cause {
+        JobRefusal::Policy => AgentRefusal::Policy,
+        JobRefusal::Other => AgentRefusal::Unreadable,
+    };
     match invocation.is_cancel_to_be_sent() {
         true => Report::because(InvocationEvent::CancelConfirmed, reason),
-        false => Report::because(InvocationEvent::AgentRefused(AgentRefusal::Unreadable), reason),
+        false => Report::because(InvocationEvent::AgentRefused(refusal), reason),
     }
 }
 

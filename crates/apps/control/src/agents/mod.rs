@@ -5,6 +5,7 @@ mod departure;
 mod handshake;
 mod inbox;
 pub(crate) mod orders;
+pub(crate) mod output;
 mod report;
 
 pub use handshake::{AgentSession, Greeting};

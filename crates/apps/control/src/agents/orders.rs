@@ -90,6 +90,7 @@ impl Server {
         let mut common = Common::default();
         for invocation in open {
             self.deliver(&session.scope, &invocation.row, &mut common).await;
+            self.listen_again(session, &invocation.row).await;
         }
     }
 

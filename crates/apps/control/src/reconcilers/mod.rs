@@ -9,6 +9,7 @@ mod console_sessions;
 mod departures;
 mod dispatch;
 mod heartbeats;
+mod live_output;
 mod turns;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -26,6 +27,8 @@ pub static RECONCILERS: &[Reconciler] = &[
     client_tokens::RECONCILER,
     dispatch::RECONCILER,
     console_sessions::RECONCILER,
+    live_output::RECONCILER,
+    live_output::LEFTOVERS,
 ];
 
 /// Something that is done again and again.

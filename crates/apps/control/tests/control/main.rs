@@ -5,6 +5,7 @@
 
 mod handshake;
 mod histories;
+mod live_output;
 mod operations;
 mod pages;
 mod people;

@@ -1,7 +1,8 @@
 //! What nodes say of their jobs, their patches and their packages, in good order and in bad.
 
 use agent_wire::{
-    FromServer, InventoryReport, JobReport, OfferedVersion, PatchRunReport, StepReport, StepStatus, ToServerBody,
+    FromServer, InventoryReport, JobRefusal, JobReport, OfferedVersion, PatchRunReport, StepReport, StepStatus,
+    ToServerBody,
 };
 use aws_wire::ssm::Operation;
 use commands::{EndState, Invocation, InvocationState, OpenState};
@@ -81,7 +82,7 @@ async fn a_node_cannot_speak_of_another_nodes_job(fleet: &mut SimulatedFleet) {
             step: "aws:runShellScript".to_owned(),
             at: fleet.clock().now(),
         },
-        ToServerBody::JobRefused { job_id: job.clone(), reason: "no".to_owned() },
+        ToServerBody::JobRefused { job_id: job.clone(), reason: "no".to_owned(), cause: JobRefusal::Other },
         ToServerBody::OrderRefused { job_id: Some(job.clone()), reason: "no".to_owned() },
         result(&job, &command, "forged"),
         ToServerBody::PatchRun(Box::new(patch_run(fleet, &job, &command, "forged"))),
