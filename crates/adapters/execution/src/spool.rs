@@ -215,6 +215,9 @@ fn expendable(body: &ToServerBody) -> bool {
         | ToServerBody::Inventory(_)
         | ToServerBody::OrderRefused { .. }
         | ToServerBody::Output(_)
+        | ToServerBody::TrustKept { .. }
+        | ToServerBody::NodeKey { .. }
+        | ToServerBody::ImpostorMet { .. }
         | ToServerBody::Unknown => true,
         ToServerBody::JobAccepted { .. }
         | ToServerBody::JobRefused { .. }

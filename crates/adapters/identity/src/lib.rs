@@ -1,15 +1,17 @@
 //! Keys and what is done with them: encryption at rest with a key outside the database, Ed25519 signatures, sealed
-//! tokens, proofs, and the operating system's randomness.
+//! tokens, proofs, certificates of the server's own authority, and the operating system's randomness.
 //!
 //! It decides how a secret is kept and how a token is sealed. It deliberately does not know where rows are stored,
 //! who may do what (`access`), or what the signed texts mean (`agent-wire`).
 
+mod certificates;
 mod key_file;
 mod random;
 mod seal;
 mod secret;
 mod signing;
 
+pub use certificates::{CertificateAuthority, CertificateError, ServerCertificate, certificate_pem};
 pub use key_file::{KeyFileError, MasterKey};
 pub use random::{SystemIds, random_bytes};
 pub use seal::{SealError, Sealer};

@@ -2,7 +2,7 @@
 
 use crate::patching_host::{self, LiveHost};
 use crate::{
-    AgentError, AgentOptions, AgentStatus, Connectedness, RegisterOptions, ServerAddress, Shutdown,
+    AgentError, AgentOptions, AgentStatus, Connectedness, Proxy, Reach, RegisterOptions, ServerAddress, Shutdown,
     default_data_directory, read_status, register,
 };
 use agent_wire::ActivationCode;
@@ -17,9 +17,11 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 Usage:
-  careen-agent register --server URL --activation-id ID [--activation-code-file FILE | --activation-code CODE]
-                        [--data DIR] [--force]
-      Makes this host a managed node. Without a code option the code is read from standard input.
+  careen-agent register --server URL... --activation-id ID [--activation-code-file FILE | --activation-code CODE]
+                        [--ca-file FILE] [--proxy URL] [--no-proxy LIST] [--data DIR] [--force]
+      Makes this host a managed node. Without a code option the code is read from standard input. Several --server are
+      tried in turn. FILE has the authorities (PEM) that count where a balancer answers in the server's place; the
+      proxy is kept for 'run', where HTTPS_PROXY, HTTP_PROXY and NO_PROXY go before it.
   careen-agent run [--data DIR] [--reboot-command 'PROGRAM ARGUMENT...'] [--reboot-policy needed|aws]
                    [--reconnect-seconds-max N]
       Runs the agent until SIGTERM or SIGINT. Running jobs go on without it.
@@ -84,13 +86,23 @@ fn privileged() -> bool {
 }
 
 fn register_command(mut parser: lexopt::Parser) -> Result<ExitCode, CommandError> {
-    let (mut server, mut id, mut code, mut file, mut data, mut force) = (None, None, None, None, None, false);
+    let (mut servers, mut reach) = (Vec::new(), Reach::default());
+    let (mut id, mut code, mut file, mut data, mut force) = (None, None, None, None, false);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("server") => {
                 let text = parser.value()?.string()?;
-                server = Some(ServerAddress::parse(&text).map_err(|e| CommandError::Usage(e.to_string()))?);
+                servers.push(ServerAddress::parse(&text).map_err(|e| CommandError::Usage(e.to_string()))?);
             }
+            Long("ca-file") => {
+                let path = std::path::absolute(parser.value()?);
+                reach.ca_file = Some(path.map_err(|e| CommandError::Usage(format!("--ca-file: {e}")))?);
+            }
+            Long("proxy") => {
+                let proxy = Proxy::parse(&parser.value()?.string()?);
+                reach.proxy = Some(proxy.map_err(|e| CommandError::Usage(format!("--proxy: {e}")))?);
+            }
+            Long("no-proxy") => reach.no_proxy = parser.value()?.string()?,
             Long("activation-id") => {
                 let text = parser.value()?.string()?;
                 id = Some(ActivationId::parse(&text).map_err(|e| CommandError::Usage(e.to_string()))?);
@@ -103,10 +115,13 @@ fn register_command(mut parser: lexopt::Parser) -> Result<ExitCode, CommandError
         }
     }
     let missing = |name: &str| CommandError::Usage(format!("{name} is missing"));
-    let server = server.ok_or_else(|| missing("--server"))?;
+    if servers.is_empty() {
+        return Err(missing("--server"));
+    }
     let activation_id = id.ok_or_else(|| missing("--activation-id"))?;
     let options = RegisterOptions {
-        server,
+        servers,
+        reach,
         activation_id,
         activation_code: activation_code(code, file)?,
         data_directory: data.unwrap_or_else(|| default_data_directory(privileged())),

@@ -1,13 +1,16 @@
 //! One WebSocket: frames in and out, bounded and compressed.
 
-use crate::{AgentError, ServerAddress};
-use agent_wire::{COMPRESS_FROM_BYTES, FRAME_BYTES_MAX, WIRE_BYTES_MAX};
+use crate::reach::Reach;
+use crate::tls::Channel;
+use crate::transport::Transport;
+use crate::{AgentError, ServerAddress, transport};
+use agent_wire::{COMPRESS_FROM_BYTES, FRAME_BYTES_MAX, Terms, WIRE_BYTES_MAX};
 use futures_util::{SinkExt, StreamExt};
+use identifiers::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -26,8 +29,9 @@ const WORDS_MAX: usize = 300;
 /// A connection to a server.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Transport>,
     server: String,
+    channel: Option<Channel>,
 }
 
 /// What came from the other side.
@@ -41,14 +45,10 @@ pub(crate) enum Heard {
 
 impl Connection {
     /// Opens a connection.
-    pub(crate) async fn open(address: &ServerAddress) -> Result<Self, AgentError> {
+    pub(crate) async fn open(address: &ServerAddress, reach: &Reach) -> Result<Self, AgentError> {
         let server = address.authority();
         let unreachable = |reason: String| AgentError::Unreachable { reason, server: address.authority() };
-        let connecting = timeout(STEP_PATIENCE, TcpStream::connect(address.host_and_port())).await;
-        let stream = connecting.map_err(|_| unreachable("no answer".to_owned()))?;
-        let stream = stream.map_err(|e| unreachable(plain(&e)))?;
-        // Small frames are not held back; the option is a matter of speed alone.
-        let _ = stream.set_nodelay(true);
+        let (stream, channel) = transport::open(address, reach).await.map_err(unreachable)?;
         let request = address.web_socket().into_client_request().map_err(|e| unreachable(e.to_string()))?;
         let config = WebSocketConfig::default()
             .read_buffer_size(4 << 10)
@@ -58,7 +58,26 @@ impl Connection {
         let opening = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
         let opened = timeout(STEP_PATIENCE, opening).await.map_err(|_| unreachable("no answer to HTTP".to_owned()))?;
         let (socket, _) = opened.map_err(|e| unreachable(format!("it is no agent endpoint: {e}")))?;
-        Ok(Self { socket, server })
+        Ok(Self { socket, server, channel })
+    }
+
+    /// Makes sure that this connection ends where the server says that it does; else says what is wrong. `terms` are what
+    /// the server has signed, `times` what may be the time.
+    pub(crate) fn ends_at_the_server(&self, terms: &Terms, reach: &Reach, times: &[Timestamp]) -> Result<(), String> {
+        match (&self.channel, terms.channel) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => {
+                Err("it speaks TLS, but this connection does not: someone else takes the TLS away".to_owned())
+            }
+            (Some(channel), Some(named)) if channel.name == named => Ok(()),
+            // It ends before the server: at a balancer that this host has reason to trust, or at anybody.
+            (Some(channel), _) => channel.certificate_is_valid(reach.ca_file.as_deref(), times).map_err(|reason| {
+                format!(
+                    "TLS ends at someone else, who shows a certificate that is not valid here: {reason}; \
+                     for a balancer of yours, name its authority with --ca-file"
+                )
+            }),
+        }
     }
 
     /// Whom this is a connection to, as `HOST:PORT`.
@@ -167,14 +186,6 @@ fn decompressed(bytes: &[u8]) -> Result<String, AgentError> {
         return Err(AgentError::Protocol(format!("a frame is larger than {FRAME_BYTES_MAX} bytes when decompressed")));
     }
     Ok(text)
-}
-
-/// The system's words without its number.
-fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let words = text.split(" (os error").next().unwrap_or_default().to_owned();
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub enum AgentError {
     #[error("not connected: whoever answers at {server} is not our server: {reason}")]
     Impostor {
         /// What gave it away.
-        reason: &'static str,
+        reason: String,
         /// The address.
         server: String,
     },

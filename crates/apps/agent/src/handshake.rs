@@ -2,9 +2,11 @@
 
 use crate::connection::{Connection, words};
 use crate::identity::Identity;
+use crate::reach::Reach;
 use crate::{AgentError, keys};
 use agent_wire::{
-    Bytes32, FromServerHandshake, Hello, HostFacts, OUTPUT_LIVE, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, ToServerHandshake,
+    Bytes32, FromServerHandshake, Hello, HostFacts, OUTPUT_LIVE, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, Terms,
+    ToServerHandshake,
 };
 use identifiers::Timestamp;
 
@@ -14,6 +16,13 @@ pub(crate) struct Challenge {
     pub(crate) server_nonce: Bytes32,
     pub(crate) identity_key: Bytes32,
     pub(crate) epoch: i64,
+    pub(crate) terms: Terms,
+}
+
+/// How the server is reached, and what may be the time while it has not said it.
+pub(crate) struct Ground<'a> {
+    pub(crate) reach: &'a Reach,
+    pub(crate) times: &'a [Timestamp],
 }
 
 /// How the server welcomes a node.
@@ -24,11 +33,13 @@ pub(crate) struct Welcome {
     pub(crate) inventory_digest: Option<String>,
 }
 
-/// Opens the conversation and makes sure that the other side has a key that `trusted` accepts. Whoever has not learns a
-/// nonce, the agent's version and a public id, and no more.
+/// Opens the conversation and makes sure that the other side has a key that `trusted` accepts, and that the connection
+/// ends there. Whoever has not learns a nonce, the agent's version and public ids and keys, and no more.
 pub(crate) async fn challenge(
     connection: &mut Connection,
+    ground: &Ground<'_>,
     purpose: Purpose,
+    trusted_keys: Vec<Bytes32>,
     trusted: impl Fn(&Bytes32) -> bool,
 ) -> Result<Challenge, AgentError> {
     let hello = Hello {
@@ -37,17 +48,20 @@ pub(crate) async fn challenge(
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         capabilities: ["patch.apt", "run_shell_script", OUTPUT_LIVE].map(str::to_owned).to_vec(),
         nonce: keys::nonce()?,
+        trusted_keys,
         purpose,
     };
     connection.send(&ToServerHandshake::Hello(hello.clone())).await?;
     let server = connection.server().to_owned();
-    let impostor = |reason| AgentError::Impostor { reason, server };
+    let impostor = |reason: &str| AgentError::Impostor { reason: reason.to_owned(), server: server.clone() };
     match connection.answer().await? {
-        FromServerHandshake::Challenge { protocol, identity_key, nonce, epoch, signature } => {
+        FromServerHandshake::Challenge { protocol, identity_key, nonce, epoch, channel, signature } => {
+            let terms = Terms { protocol, channel };
             if !trusted(&identity_key) {
                 return Err(impostor("its identity key is another one"));
             }
-            if !keys::holds(&identity_key, &agent_wire::challenge_text(&hello, &nonce, epoch), &signature) {
+            let text = terms.bind(agent_wire::challenge_text(&hello, &nonce, epoch));
+            if !keys::holds(&identity_key, &text, &signature) {
                 return Err(impostor("it does not have the identity key it shows"));
             }
             if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&protocol) {
@@ -55,7 +69,10 @@ pub(crate) async fn challenge(
                     "the server chose version {protocol}, which was not offered"
                 )));
             }
-            Ok(Challenge { agent_nonce: hello.nonce, server_nonce: nonce, identity_key, epoch })
+            // What protocol 1 says of the channel is not signed.
+            let signed = Terms { channel: channel.filter(|_| protocol >= 2), ..terms };
+            connection.ends_at_the_server(&signed, ground.reach, ground.times).map_err(|reason| impostor(&reason))?;
+            Ok(Challenge { agent_nonce: hello.nonce, server_nonce: nonce, identity_key, epoch, terms: signed })
         }
         other => Err(unexpected(other)),
     }
@@ -64,11 +81,13 @@ pub(crate) async fn challenge(
 /// Connects as a registered node.
 pub(crate) async fn connect(
     connection: &mut Connection,
+    ground: &Ground<'_>,
     identity: &Identity,
     facts: HostFacts,
 ) -> Result<Welcome, AgentError> {
     let purpose = Purpose::Connect { node_id: identity.node_id.clone() };
-    let challenge = challenge(connection, purpose, |key| *key == identity.identity_key).await?;
+    let trusted = vec![identity.identity_key];
+    let challenge = challenge(connection, ground, purpose, trusted, |key| *key == identity.identity_key).await?;
     let text = agent_wire::connect_text(
         &identity.node_id,
         &challenge.agent_nonce,
@@ -76,10 +95,10 @@ pub(crate) async fn connect(
         challenge.epoch,
         &challenge.identity_key,
     );
-    let signature = identity.node_key.sign(&text)?;
+    let signature = identity.node_key.sign(&challenge.terms.bind(text))?;
     connection.send(&ToServerHandshake::Prove { signature, facts }).await?;
     match connection.answer().await? {
-        FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature }
+        FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature, .. }
             if epoch == challenge.epoch =>
         {
             let text = agent_wire::welcome_text(
@@ -91,8 +110,8 @@ pub(crate) async fn connect(
                 now,
                 inventory_digest.as_deref(),
             );
-            if !keys::holds(&identity.identity_key, &text, &signature) {
-                let reason = "its welcome is not signed by the server";
+            if !keys::holds(&identity.identity_key, &challenge.terms.bind(text), &signature) {
+                let reason = "its welcome is not signed by the server".to_owned();
                 return Err(AgentError::Impostor { reason, server: connection.server().to_owned() });
             }
             Ok(Welcome { heartbeat_seconds, now, inventory_digest })

@@ -1,5 +1,6 @@
 use crate::AgentError;
 use crate::keys::NodeKey;
+use crate::reach::Reach;
 use agent_wire::Bytes32;
 use identifiers::{NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,12 @@ use std::path::{Path, PathBuf};
 pub struct Identity {
     /// The server's address.
     pub server: String,
+    /// Its other addresses, which are tried when it does not answer.
+    #[serde(default)]
+    pub other_servers: Vec<String>,
+    /// How they are reached.
+    #[serde(default)]
+    pub reach: Reach,
     /// The node's id.
     pub node_id: NodeId,
     /// The region the node belongs to.

@@ -110,12 +110,15 @@ async fn signalled() -> Result<(), AgentError> {
 async fn connect_until_told(work: &RefCell<Work>, mut ending: watch::Receiver<bool>) {
     let mut pauses = {
         let work = work.borrow();
-        Pauses::new(work.options.reconnect_seconds_max, work.address.is_loopback())
+        Pauses::new(work.options.reconnect_seconds_max, work.servers.current().is_loopback())
     };
     loop {
         work.borrow_mut().connected(false, "connecting".to_owned());
         let (after, error) = match serve(work, &mut ending).await {
-            SessionEnd::NotConnected(e) => (After::Failure, e),
+            SessionEnd::NotConnected(e) => {
+                work.borrow_mut().servers.give_up_current();
+                (After::Failure, e)
+            }
             SessionEnd::Broken(e) => (After::Session, e),
             SessionEnd::Ended => return,
         };

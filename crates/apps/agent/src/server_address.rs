@@ -1,8 +1,11 @@
+use crate::AgentError;
+use crate::identity::Identity;
 use std::fmt;
 
-/// Where the server is: `http://HOST[:PORT]` or `ws://HOST[:PORT]`, which mean the same.
+/// Where the server is: `https://HOST[:PORT]` (or `wss://`), or without TLS `http://HOST[:PORT]` (or `ws://`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
+    tls: bool,
     host: String,
     port: u16,
 }
@@ -10,11 +13,8 @@ pub struct ServerAddress {
 /// A text that is not an address this agent can call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServerAddressError {
-    /// TLS is not there yet.
-    #[error("{0}: this version cannot speak TLS yet; give an http:// or ws:// address")]
-    Tls(String),
-    /// Anything else.
-    #[error("{0}: not a server's address; it looks like http://HOST:PORT")]
+    /// It is of another form.
+    #[error("{0}: not a server's address; it looks like https://HOST:PORT, or http://HOST:PORT without TLS")]
     Form(String),
 }
 
@@ -22,15 +22,15 @@ impl ServerAddress {
     /// Reads an address.
     ///
     /// # Errors
-    /// When it is of another form, or asks for TLS.
+    /// When it is of another form.
     pub fn parse(text: &str) -> Result<Self, ServerAddressError> {
         let form = || ServerAddressError::Form(text.chars().take(256).collect());
         let (scheme, rest) = text.trim().split_once("://").ok_or_else(form)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" | "ws" => {}
-            "https" | "wss" => return Err(ServerAddressError::Tls(text.chars().take(256).collect())),
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "http" | "ws" => false,
+            "https" | "wss" => true,
             _ => return Err(form()),
-        }
+        };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match authority.strip_prefix('[') {
             Some(v6) => {
@@ -46,10 +46,16 @@ impl ServerAddress {
         }
         let port = match port.strip_prefix(':') {
             Some(digits) => digits.parse().ok().filter(|port| *port != 0).ok_or_else(form)?,
-            None if port.is_empty() => 80,
+            None if port.is_empty() => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
             None => return Err(form()),
         };
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { tls, host: host.to_owned(), port })
     }
 
     /// Host and port as the resolver takes them.
@@ -67,9 +73,16 @@ impl ServerAddress {
         }
     }
 
+    /// Whether it is called with TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// Where the WebSocket is.
     pub(crate) fn web_socket(&self) -> String {
-        format!("ws://{}{}", self.authority(), agent_wire::AGENT_PATH)
+        let scheme = if self.tls { "wss" } else { "ws" };
+        format!("{scheme}://{}{}", self.authority(), agent_wire::AGENT_PATH)
     }
 
     /// Whether the server is this very host, so that no herd of agents calls it.
@@ -78,9 +91,36 @@ impl ServerAddress {
     }
 }
 
+/// The addresses of one server, or of several on one database: the one that answered last is called first.
+#[derive(Debug, Clone)]
+pub(crate) struct Servers {
+    addresses: Vec<ServerAddress>,
+    at: usize,
+}
+
+impl Servers {
+    pub(crate) fn of(identity: &Identity) -> Result<Self, AgentError> {
+        let texts = std::iter::once(&identity.server).chain(&identity.other_servers);
+        let addresses: Result<Vec<_>, _> = texts.map(|text| ServerAddress::parse(text)).collect();
+        let addresses = addresses.map_err(|e| AgentError::system("reading the identity", e))?;
+        Ok(Self { addresses, at: 0 })
+    }
+
+    /// The one to call.
+    #[allow(clippy::indexing_slicing)] // There is always one, and `at` stays below their number.
+    pub(crate) fn current(&self) -> &ServerAddress {
+        &self.addresses[self.at]
+    }
+
+    /// It did not answer: the next one is called.
+    pub(crate) fn give_up_current(&mut self) {
+        self.at = (self.at + 1) % self.addresses.len();
+    }
+}
+
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
+        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
     }
 }
 
@@ -95,8 +135,8 @@ mod tests {
         assert_eq!(read("http://127.0.0.1:8470").unwrap(), "ws://127.0.0.1:8470/agent/v1");
         assert_eq!(read("ws://patch.example/").unwrap(), "ws://patch.example:80/agent/v1");
         assert_eq!(read("http://[::1]:8470").unwrap(), "ws://[::1]:8470/agent/v1");
-        assert!(matches!(read("https://a"), Err(ServerAddressError::Tls(_))));
-        assert!(matches!(read("wss://a"), Err(ServerAddressError::Tls(_))));
+        assert_eq!(read("https://patch.example").unwrap(), "wss://patch.example:443/agent/v1");
+        assert_eq!(read("wss://[::1]:8470/").unwrap(), "wss://[::1]:8470/agent/v1");
         for text in [
             "a",
             "ftp://a",

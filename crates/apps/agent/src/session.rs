@@ -2,7 +2,7 @@
 
 use crate::AgentError;
 use crate::connection::{Connection, Heard};
-use crate::handshake::{self, Welcome};
+use crate::handshake::{self, Ground, Welcome};
 use crate::output::Outlets;
 use crate::work::Work;
 use agent_wire::{FromServer, HostFacts, ToServer, ToServerBody};
@@ -48,13 +48,16 @@ struct Session<'a> {
 
 /// Calls the server and serves it until the connection ends, or `ending` says so.
 pub(crate) async fn serve(work: &RefCell<Work>, ending: &mut watch::Receiver<bool>) -> SessionEnd {
-    let (address, identity, facts) = {
+    let (address, identity, facts, times) = {
         let work = work.borrow();
-        (work.address.clone(), work.identity.clone(), work.facts())
+        (work.servers.current().clone(), work.identity.clone(), work.facts(), work.times())
     };
     let opened = async {
-        let mut connection = Connection::open(&address).await?;
-        let welcome = handshake::connect(&mut connection, &identity, facts.clone()).await?;
+        let reach = identity.reach.over_environment(&address, |name| std::env::var(name).ok());
+        let reach = reach.map_err(|e| AgentError::system("reading the environment", e))?;
+        let mut connection = Connection::open(&address, &reach).await?;
+        let ground = Ground { reach: &reach, times: &times };
+        let welcome = handshake::connect(&mut connection, &ground, &identity, facts.clone()).await?;
         Ok((connection, welcome))
     };
     let opened = tokio::select! {
@@ -95,7 +98,7 @@ pub(crate) async fn serve(work: &RefCell<Work>, ending: &mut watch::Receiver<boo
 fn greet(work: &RefCell<Work>, welcome: &Welcome) -> Result<(), AgentError> {
     let mut work = work.borrow_mut();
     work.learn_time(welcome.now);
-    let text = format!("connected to {}; waiting for orders", work.identity.server);
+    let text = format!("connected to {}; waiting for orders", work.servers.current());
     work.log.line(&text);
     work.connected(true, "waiting for orders".to_owned());
     let work = &mut *work;
@@ -220,6 +223,8 @@ impl Session<'_> {
                 work.spool.remove(id)?;
             }
             FromServer::Order(signed) => work.order(&signed),
+            // Nothing is announced yet.
+            FromServer::Trust(_) => {}
             FromServer::InventoryWanted => {
                 let work = &mut *work;
                 work.log.line("the server wants the whole inventory");

@@ -8,8 +8,9 @@ use crate::jobs::Jobs;
 use crate::log::Log;
 use crate::orders::{self, Standing};
 use crate::reboot::Reboot;
+use crate::server_address::Servers;
 use crate::status::{self, AgentStatus, Connectedness};
-use crate::{AgentError, AgentOptions, ServerAddress, connection, patching_host};
+use crate::{AgentError, AgentOptions, connection, patching_host};
 use agent_wire::{HostFacts, Job, JobRefusal, JobReport, OrderBody, SignedOrder, ToServerBody};
 use execution::{JobContext, Journal, JournalBounds, Known, Spool, SpoolBounds};
 use identifiers::{JobId, RequestId, Timestamp};
@@ -28,7 +29,7 @@ const JOBS_MAX: usize = 1000;
 pub(crate) struct Work {
     pub(crate) options: AgentOptions,
     pub(crate) identity: Identity,
-    pub(crate) address: ServerAddress,
+    pub(crate) servers: Servers,
     pub(crate) log: Rc<Log>,
     pub(crate) journal: Journal,
     pub(crate) spool: Spool,
@@ -52,8 +53,7 @@ pub(crate) struct Work {
 impl Work {
     pub(crate) fn open(options: AgentOptions, log: Rc<Log>) -> Result<Self, AgentError> {
         let identity = Identity::load(&options.data_directory)?;
-        let address =
-            ServerAddress::parse(&identity.server).map_err(|e| AgentError::system("reading the identity", e))?;
+        let servers = Servers::of(&identity)?;
         let node_directory = identity.node_directory(&options.data_directory);
         let mut journal = Journal::open(&node_directory, JournalBounds::default())?;
         journal.note(identity.incarnation, Timestamp::EPOCH)?;
@@ -65,7 +65,7 @@ impl Work {
             inventory: InventoryRecord::open(&node_directory)?,
             options,
             identity,
-            address,
+            servers,
             log,
             journal,
             spool,
@@ -91,6 +91,12 @@ impl Work {
         self.clock.now(execution::now(), uptime_micros(), self.journal.watermarks().issued_at)
     }
 
+    /// What may be the time: what this host's clock says, and what a signed order has said last.
+    pub(crate) fn times(&self) -> [Timestamp; 2] {
+        let signed = self.journal.watermarks().issued_at.max(self.identity.registered_at);
+        [self.now(), signed]
+    }
+
     pub(crate) fn learn_time(&mut self, server: Timestamp) {
         self.clock.learn(server, execution::now(), uptime_micros());
         let offset = self.clock.offset_seconds();
@@ -103,7 +109,7 @@ impl Work {
 
     /// What the host is now.
     pub(crate) fn facts(&self) -> HostFacts {
-        patching_host::facts(&self.options.data_directory, &self.address)
+        patching_host::facts(&self.options.data_directory, self.servers.current())
     }
 
     /// Keeps a message for the server. What cannot be kept is said in the log.
@@ -283,7 +289,7 @@ impl Work {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_id: self.identity.node_id.clone(),
-            server: self.identity.server.clone(),
+            server: self.servers.current().to_string(),
             connection: self.connection,
             last_error: self.last_error.clone(),
             next_action: self.next_action.clone(),

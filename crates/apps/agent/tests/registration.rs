@@ -130,7 +130,12 @@ fn what_cannot_be_is_refused_by_name() {
     let host = Host::new();
     let code = ActivationCode::new([9; 15], agent_wire::Bytes32([0; 32]));
     let words = |url: &str| String::from_utf8_lossy(&host.register_with(url, &code, &[]).stderr).into_owned();
-    assert!(words("https://127.0.0.1:1").contains("TLS"));
+    assert!(words("https://127.0.0.1:1").contains("connection refused"));
+    let proxied = String::from_utf8_lossy(
+        &host.register_with("https://192.0.2.1", &code, &["--proxy", "https://u:hush@p"]).stderr,
+    )
+    .into_owned();
+    assert!(proxied.contains("not a proxy") && !proxied.contains("hush"), "{proxied}");
     assert!(words("nonsense").contains("not a server's address"));
     assert!(words("http://127.0.0.1:1").contains("connection refused"));
     let output = Command::new(agent_program()).args(["run", "--data"]).arg(host.data()).output().unwrap();

@@ -250,7 +250,8 @@ fn it_lives_inside_another_program_and_its_jobs_outlive_it() {
     let host = Host::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let registering = agent::RegisterOptions {
-        server: agent::ServerAddress::parse(&listening.url()).unwrap(),
+        servers: vec![agent::ServerAddress::parse(&listening.url()).unwrap()],
+        reach: agent::Reach::default(),
         activation_id: activation_id(),
         activation_code: server.code(),
         data_directory: host.data(),

@@ -1,6 +1,6 @@
 //! Agents on the wire: WebSocket frames in and out. What they mean is decided in `control`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use agent_wire::{
     COMPRESS_FROM_BYTES, FRAME_BYTES_MAX, FromServerHandshake, Refusal, RefusalCode, ToServer, ToServerHandshake,
@@ -14,7 +14,7 @@ use axum::{
 use control::agents::{AgentSession, Greeting};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Shared;
+use crate::{Shared, listener::Peer};
 
 /// How long an agent may take for each frame of the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -25,7 +25,7 @@ const HANDSHAKE_BYTES_MAX: usize = 64 << 10;
 /// `GET /agent/v1`: becomes a WebSocket. The small buffers keep an idle agent at a few KiB.
 pub(crate) async fn upgrade(
     State(shared): State<Shared>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -55,12 +55,12 @@ impl From<Refusal> for End {
     }
 }
 
-async fn converse(shared: Shared, peer: SocketAddr, mut socket: WebSocket) {
-    match handshake(&shared, peer, &mut socket).await {
+async fn converse(shared: Shared, peer: Peer, mut socket: WebSocket) {
+    match handshake(&shared, &peer, &mut socket).await {
         Ok(Some(session)) => run(&shared, &mut socket, session).await,
         Ok(None) | Err(End::Gone) => {}
         Err(End::Refused(refusal)) => {
-            tracing::info!(%peer, code = ?refusal.code, "agent refused: {}", refusal.message);
+            tracing::info!(peer = %peer.address, code = ?refusal.code, "agent refused: {}", refusal.message);
             let _ = send(&mut socket, &FromServerHandshake::Refused(refusal)).await;
         }
     }
@@ -68,20 +68,20 @@ async fn converse(shared: Shared, peer: SocketAddr, mut socket: WebSocket) {
 }
 
 /// Up to Welcome, or to Registered, after which the agent calls again as a node.
-async fn handshake(shared: &Shared, peer: SocketAddr, socket: &mut WebSocket) -> Result<Option<AgentSession>, End> {
+async fn handshake(shared: &Shared, peer: &Peer, socket: &mut WebSocket) -> Result<Option<AgentSession>, End> {
     let ToServerHandshake::Hello(hello) = receive_in_time(socket).await? else {
         return Err(unexpected("a Hello must come first"));
     };
-    let (greeting, challenge): (Greeting, _) = shared.server.agent_hello(hello).await?;
+    let (greeting, challenge): (Greeting, _) = shared.server.agent_hello(hello, peer.channel).await?;
     send(socket, &challenge).await?;
     match receive_in_time(socket).await? {
         ToServerHandshake::Register { node_key, facts, proof } => {
-            let answer = shared.server.agent_register(&greeting, node_key, facts, proof, peer).await?;
+            let answer = shared.server.agent_register(&greeting, node_key, facts, proof, peer.address).await?;
             send(socket, &answer).await?;
             Ok(None)
         }
         ToServerHandshake::Prove { signature, facts } => {
-            let (session, welcome) = shared.server.agent_prove(&greeting, signature, facts, peer).await?;
+            let (session, welcome) = shared.server.agent_prove(&greeting, signature, facts, peer.address).await?;
             send(socket, &welcome).await?;
             Ok(Some(session))
         }

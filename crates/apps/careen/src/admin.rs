@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -35,6 +34,12 @@ pub(crate) enum AdminTask {
         #[arg(long, value_name = "DIR", env = "CAREEN_DATA")]
         data: Option<PathBuf>,
     },
+    /// Print the certificate (PEM) of the server's own CA, for AWS_CA_BUNDLE, browsers and other clients.
+    Ca {
+        /// The server's data folder
+        #[arg(long, value_name = "DIR", env = "CAREEN_DATA")]
+        data: Option<PathBuf>,
+    },
     /// Print every setting, its value, and where that comes from. Works without a running server.
     Config(Box<ServerOptions>),
     /// Write a backup of the whole database to a file, while the server works.
@@ -50,6 +55,7 @@ pub(crate) enum AdminTask {
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub(crate) enum Question {
     SignInLink,
+    Authority,
     Configuration,
     Backup,
     Check,
@@ -72,6 +78,7 @@ pub(crate) enum Answer {
 pub(crate) async fn run(task: AdminTask) -> Result<()> {
     match task {
         AdminTask::SignInLink { data } => ask(&data_folder(data.as_deref())?, &Question::SignInLink).await,
+        AdminTask::Ca { data } => ask(&data_folder(data.as_deref())?, &Question::Authority).await,
         AdminTask::Config(options) => configuration::show(&options).await,
         AdminTask::Backup(options) => backup::back_up(&options).await,
         AdminTask::Restore(options) => backup::restore(&options).await,
@@ -85,11 +92,7 @@ fn socket_path(data: &Path) -> PathBuf {
 
 /// The address of the console with a token that signs in.
 pub(crate) fn sign_in_url(configuration: &Configuration, token: &str) -> String {
-    let mut listen = configuration.settings.listen;
-    if listen.ip().is_unspecified() {
-        listen.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
-    format!("http://{listen}/console/sign-in?token={token}")
+    format!("{}/console/sign-in?token={token}", configuration.url(|purposes| purposes.console))
 }
 
 /// Asks the server of a data folder and prints what it answers.
@@ -181,6 +184,10 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
             Ok(token) => tell(&mut writer, &Answer::Line(sign_in_url(&configuration, &token))).await,
             Err(error) => Err(anyhow::anyhow!(error.message)),
         },
+        Some(Question::Authority) => {
+            let pem = server.keys.authority_pem();
+            tell(&mut writer, &Answer::Line(pem.trim_end().to_owned())).await
+        }
         Some(Question::Configuration) => match serde_json::to_string(&ConfigurationAnswer::from(&configuration)) {
             Ok(text) => tell(&mut writer, &Answer::Line(text)).await,
             Err(error) => Err(error.into()),

@@ -6,6 +6,7 @@
 mod admin;
 mod audit;
 mod backup;
+mod certificates;
 mod configuration;
 mod credentials;
 mod logs;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use control::{Clock, Server, Settings, SystemClock};
+use control::{Clock, Server, ServerNames, Settings, SystemClock};
 use identity::{MasterKey, SystemIds};
 use store::Store;
 use tokio::{
@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     admin,
+    certificates::CertificateKeeper,
     configuration::{Configuration, ServerOptions},
     credentials, terminal,
 };
@@ -53,6 +54,7 @@ pub(crate) async fn run(options: ServerOptions) -> Result<()> {
     let mut signals = Signals::listen()?;
     let configuration = Configuration::read(&options)?;
     let running = Running::start(configuration).await?;
+    running.say_how_to_trust();
     tracing::info!(
         listen = %running.configuration.settings.listen,
         data = %running.configuration.data.display(),
@@ -88,12 +90,7 @@ impl Running {
     pub(crate) async fn start(configuration: Configuration) -> Result<Self> {
         make_private_folder(&configuration.data)?;
         // Listen first: a port that is taken is the most likely mistake, and then nothing else should have happened.
-        let listener = TcpListener::bind(configuration.settings.listen).await.with_context(|| {
-            format!(
-                "cannot listen on {}; is another server running there? Choose another with --listen",
-                configuration.settings.listen
-            )
-        })?;
+        let listeners = listen(&configuration).await?;
         let store = Store::open(&configuration.settings.database).await?;
         let master = MasterKey::open_or_create(&configuration.settings.key_file)?;
         let clock = SystemClock;
@@ -105,14 +102,19 @@ impl Running {
         let server = Server::new(store, keys, settings, Arc::new(clock), Box::new(SystemIds));
         server.sign_everybody_out().await?;
         let (stop, stopped) = watch::channel(false);
+        let keeper = CertificateKeeper::open(&server, &configuration)?;
+        let certificate = keeper.as_ref().map(CertificateKeeper::shown);
+        let names = names(&configuration, certificate.clone());
         let options = api::ListenOptions {
             metrics_token: configuration.metrics_token.clone(),
-            console: console::router(Arc::clone(&server)),
+            console: console::router(Arc::clone(&server), names.clone()),
+            certificate,
+            names,
         };
-        let listening = api::serve(Arc::clone(&server), listener, options, when(stopped.clone()));
+        let listening = api::serve(Arc::clone(&server), listeners, options, stopped.clone());
         let admin = admin::listen(Arc::clone(&server), &configuration, when(stopped.clone()))?;
-        let reconciling = control::reconcilers::run(Arc::clone(&server), when(stopped));
-        let tasks = vec![
+        let reconciling = control::reconcilers::run(Arc::clone(&server), when(stopped.clone()));
+        let mut tasks = vec![
             tokio::spawn(async { Ok(listening.await?) }),
             tokio::spawn(admin),
             tokio::spawn(async {
@@ -120,7 +122,15 @@ impl Running {
                 Ok(())
             }),
         ];
+        tasks.extend(keeper.map(|keeper| tokio::spawn(keeper.look_after(stopped))));
         Ok(Self { server, configuration, stop, tasks })
+    }
+
+    /// What clients of the API need, in the log of a server with its own authority.
+    fn say_how_to_trust(&self) {
+        if let Some(line) = self.configuration.trust_line() {
+            tracing::info!("clients of the AWS API trust this server's own CA with: {line}");
+        }
     }
 
     /// Ends it: no new requests, those in flight finish, the store is closed.
@@ -140,6 +150,24 @@ impl Running {
         self.server.store.close().await;
         Ok(())
     }
+}
+
+async fn listen(configuration: &Configuration) -> Result<Vec<(TcpListener, api::Purposes)>> {
+    let mut listeners = Vec::new();
+    for (address, purposes) in &configuration.listeners {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; is another server running there? Choose another with --listen")
+        })?;
+        listeners.push((listener, *purposes));
+    }
+    Ok(listeners)
+}
+
+/// By which names callers may ask for this server: those it was given, and those of its certificate.
+fn names(configuration: &Configuration, certificate: Option<api::ShownCertificate>) -> ServerNames {
+    ServerNames::new(configuration.settings.tls_name.clone(), move |name| {
+        certificate.as_ref().is_some_and(|certificate| certificate.current().covers(name))
+    })
 }
 
 async fn when(mut stopped: watch::Receiver<bool>) {

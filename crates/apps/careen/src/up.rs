@@ -148,7 +148,8 @@ async fn enrol(running: &Running, data: &Path) -> Result<NodeId> {
     .await?;
     let code = answer.activation_code.map(aws_wire::Sensitive::into_exposed).unwrap_or_default();
     let options = RegisterOptions {
-        server: server_address(running)?,
+        servers: vec![server_address(running)?],
+        reach: agent::Reach::default(),
         activation_id: ActivationId::parse(&answer.activation_id.unwrap_or_default())?,
         activation_code: agent_wire::ActivationCode::parse(&code)?,
         data_directory: data.to_owned(),
@@ -158,11 +159,7 @@ async fn enrol(running: &Running, data: &Path) -> Result<NodeId> {
 }
 
 fn server_address(running: &Running) -> Result<ServerAddress> {
-    let mut listen = running.configuration.settings.listen;
-    if listen.ip().is_unspecified() {
-        listen.set_ip(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
-    }
-    Ok(ServerAddress::parse(&format!("http://{listen}"))?)
+    Ok(ServerAddress::parse(&running.configuration.url(|purposes| purposes.agents))?)
 }
 
 async fn wait_for_connection(
@@ -274,10 +271,13 @@ fn ways_in(configuration: &Configuration, node: &NodeId, token: &str) {
     say("");
     say("Or use the AWS CLI:");
     say(&format!(
-        "  export AWS_SHARED_CREDENTIALS_FILE={} AWS_ENDPOINT_URL=http://{}",
+        "  export AWS_SHARED_CREDENTIALS_FILE={} AWS_ENDPOINT_URL={}",
         configuration.data.join("credentials").display(),
-        configuration.settings.listen
+        configuration.url(|purposes| purposes.api)
     ));
+    if let Some(line) = configuration.trust_line() {
+        say(&format!("  {line}"));
+    }
     say("  aws ssm describe-instance-information");
     say(&format!("  aws ssm describe-instance-patches --instance-id {node} --filters Key=State,Values=Missing"));
     let operation = if is_root() { "Install,RebootOption=NoReboot" } else { "Scan" };

@@ -15,6 +15,7 @@ async fn main() -> std::io::Result<()> {
     let port = std::env::args().nth(1).unwrap_or_else(|| "8470".to_owned());
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("http://{}/console/sign-in?token={}", listener.local_addr()?, furnished.link().await);
-    let router = axum::Router::new().nest("/console", console::router(furnished.server));
+    let names = control::ServerNames::new(Vec::new(), |_| false);
+    let router = axum::Router::new().nest("/console", console::router(furnished.server, names));
     axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
 }

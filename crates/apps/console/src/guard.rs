@@ -1,16 +1,18 @@
 //! What every request must pass before any page is asked, and what every answer carries.
 //!
-//! - Its `Host` must be a name of this machine's loopback. A page of somebody else's, whose name was made to resolve to
-//!   127.0.0.1 after it was loaded ("DNS rebinding"), names its own host and is refused.
+//! - Its `Host` must be a name of this machine's loopback, or one that the server goes by. A page of somebody else's, whose
+//!   name was made to resolve to this server after it was loaded ("DNS rebinding"), names its own host and is refused.
 //! - What changes something must come from a page of this console: `Origin` must be the host that is asked, and
 //!   `Sec-Fetch-Site`, where the browser sends it, `same-origin`. The form token (`session`) stands behind this.
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::Response,
 };
+
+use control::ServerNames;
 
 use crate::{answer, view::Problem};
 
@@ -22,8 +24,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; style-src 'self'; img
      frame-ancestors 'none'; form-action 'self'; base-uri 'none'";
 
 /// Passes a request on, or refuses it; adds the headers.
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    let mut answer = match refusal(request.method(), request.headers(), request.uri().authority().map(|a| a.as_str())) {
+pub(crate) async fn guard(State(names): State<ServerNames>, request: Request, next: Next) -> Response {
+    let authority = request.uri().authority().map(|a| a.as_str());
+    let mut answer = match refusal(&names, request.method(), request.headers(), authority) {
         Some((status, problem)) => answer::page(status, &problem),
         None => next.run(request).await,
     };
@@ -42,12 +45,18 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     answer
 }
 
-fn refusal(method: &Method, headers: &HeaderMap, authority: Option<&str>) -> Option<(StatusCode, Problem)> {
-    let host = host(headers, authority).filter(|host| is_loopback(host));
+fn refusal(
+    names: &ServerNames,
+    method: &Method,
+    headers: &HeaderMap,
+    authority: Option<&str>,
+) -> Option<(StatusCode, Problem)> {
+    let host = host(headers, authority).filter(|host| names.has(host));
     let Some(host) = host else {
-        let message = "The console answers on this machine's loopback address alone, by the names 127.0.0.1, localhost and [::1].";
+        let message = "The console answers to the names that the server was given (--tls-name, or those of its certificate), \
+             and on this machine's loopback to 127.0.0.1, localhost and [::1].";
         let mut problem = Problem::new(None, "Not by this address", message);
-        problem.hint = "From another machine, forward the server's port and open the console on your own end of it: \
+        problem.hint = "Start the server with --tls-name and this name, or forward the server's port and open the console on your own end of it: \
              ssh -L 8470:127.0.0.1:8470 SERVER, then http://127.0.0.1:8470/console"
             .to_owned();
         return Some((StatusCode::MISDIRECTED_REQUEST, problem));
@@ -83,20 +92,6 @@ pub(crate) fn port(headers: &HeaderMap, authority: Option<&str>) -> Option<u16> 
     port.parse().ok()
 }
 
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        // An address of version 6 has colons of its own.
-        Some((name, port)) if !port.ends_with(']') => {
-            if port.is_empty() || port.len() > 5 || !port.bytes().all(|b| b.is_ascii_digit()) {
-                return false;
-            }
-            name
-        }
-        _ => host,
-    };
-    matches!(name, "127.0.0.1" | "[::1]") || name.eq_ignore_ascii_case("localhost")
-}
-
 fn is_from_here(headers: &HeaderMap, host: &str) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
     let origin_fits = text(header::ORIGIN).is_none_or(|origin| {
@@ -110,30 +105,6 @@ fn is_from_here(headers: &HeaderMap, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_names_of_the_loopback_are_this_console() {
-        for host in ["127.0.0.1", "127.0.0.1:8470", "localhost", "LocalHost:1", "[::1]", "[::1]:65535"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "",
-            "evil.example",
-            "evil.example:8470",
-            "127.0.0.1.evil.example",
-            "localhost.evil.example:8470",
-            "127.0.0.1:",
-            "127.0.0.1:x",
-            "127.0.0.1:8470:1",
-            "user@127.0.0.1",
-            "[::1",
-            "::1",
-            "10.0.0.1:8470",
-            "0.0.0.0:8470",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
 
     #[test]
     fn two_hosts_are_no_host() {

@@ -21,13 +21,13 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use control::Server;
+use control::{Server, ServerNames};
 
 /// The largest form, in bytes.
 const FORM_BYTES_MAX: usize = 16 * 1024;
 
-/// The console's pages, to be nested at `/console`; every link on them begins with that.
-pub fn router(server: Arc<Server>) -> Router {
+/// The console's pages, to be nested at `/console`; every link on them begins with that. They answer to `names` alone.
+pub fn router(server: Arc<Server>, names: ServerNames) -> Router {
     Router::new()
         .route("/", get(rooms::fleet))
         .route("/nodes/{node}", get(rooms::node))
@@ -44,6 +44,6 @@ pub fn router(server: Arc<Server>) -> Router {
         .fallback(rooms::nowhere)
         .method_not_allowed_fallback(rooms::wrong_method)
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .layer(middleware::from_fn(guard::guard))
+        .layer(middleware::from_fn_with_state(names, guard::guard))
         .with_state(server)
 }

@@ -1,6 +1,6 @@
 //! The server's own keys: made at the first start, kept encrypted in the database under the key file's key.
 
-use identity::{MasterKey, Sealer, SigningKey};
+use identity::{CertificateAuthority, MasterKey, Sealer, SigningKey};
 
 /// What the server signs and seals with.
 #[derive(Debug)]
@@ -9,6 +9,8 @@ pub struct Keys {
     pub identity: SigningKey,
     /// What orders are signed with.
     pub job: SigningKey,
+    /// Who signs the certificates of the listeners, where none are given.
+    pub authority: CertificateAuthority,
     /// Seals the secrets of access keys.
     pub secrets: Sealer,
     /// Seals page tokens.
@@ -20,14 +22,27 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn new(master: &MasterKey, identity: SigningKey, job: SigningKey, incarnation: u64) -> Self {
+    pub(crate) fn new(
+        master: &MasterKey,
+        identity: SigningKey,
+        job: SigningKey,
+        authority: CertificateAuthority,
+        incarnation: u64,
+    ) -> Self {
         Self {
             identity,
             job,
+            authority,
             secrets: master.sealer("access-key"),
             pages: master.sealer("page-token"),
             activations: master.sealer("activation"),
             incarnation,
         }
+    }
+
+    /// The certificate of the server's own authority in PEM, for those who are to trust it.
+    #[must_use]
+    pub fn authority_pem(&self) -> String {
+        self.authority.certificate_pem()
     }
 }

@@ -4,7 +4,7 @@ use access::Principal;
 use aws_wire::Sensitive;
 use changes::{Aggregate, AuditRecord, Changes, Revision};
 use identifiers::{AccessKeyId, AccountId, Scope, Timestamp};
-use identity::{MasterKey, Secret, SigningKey};
+use identity::{CertificateAuthority, MasterKey, Secret, SigningKey};
 use store::{AccessKeyRow, AccessKeyStatus, ApplyError, RecordWrite, ServerKeyRow, Store, Write};
 use thiserror::Error;
 
@@ -12,6 +12,7 @@ use crate::{Error, Keys, Server};
 
 const FINGERPRINT: &str = "key-fingerprint";
 const INCARNATION: &str = "incarnation";
+const AUTHORITY: &str = "ca";
 const ROOT: &str = "root";
 
 /// Why a server cannot start on this database.
@@ -41,6 +42,9 @@ pub enum SetupError {
     /// Nothing could be sealed.
     #[error(transparent)]
     Seal(#[from] identity::SealError),
+    /// The server's own authority could not be made or opened.
+    #[error("the server's own certificate authority cannot be used: {0}")]
+    Authority(#[from] identity::CertificateError),
     /// No key could be made.
     #[error(transparent)]
     NoRandomness(#[from] identity::NoRandomness),
@@ -78,7 +82,8 @@ pub async fn set_up(
     let incarnation = store.incarnation().await?;
     let identity = signing_key(store, master, home, "identity", now).await?;
     let job = signing_key(store, master, home, "job", now).await?;
-    let keys = Keys::new(master, identity, job, incarnation);
+    let authority = authority(store, master, home, now).await?;
+    let keys = Keys::new(master, identity, job, authority, incarnation);
     let first = match given {
         Some((id, secret)) => given_key(store, &keys, home, &id, secret, now).await?,
         None => own_key(store, &keys, home, now).await?,
@@ -157,6 +162,29 @@ async fn signing_key(
     let seed = sealer.open(&row.secret_sealed, name).map_err(|_| SetupError::BrokenKey(name))?;
     let seed: [u8; 32] = seed.try_into().map_err(|_| SetupError::BrokenKey(name))?;
     Ok(SigningKey::from_seed(seed)?)
+}
+
+/// The authority of the server's own certificates. Its row holds the certificate in place of a public key.
+async fn authority(
+    store: &Store,
+    master: &MasterKey,
+    home: &Scope,
+    now: Timestamp,
+) -> Result<CertificateAuthority, SetupError> {
+    let sealer = master.sealer("server-key");
+    if store.server_key_get(AUTHORITY).await?.is_none() {
+        let made = CertificateAuthority::generate(now)?;
+        let row = ServerKeyRow {
+            name: AUTHORITY.to_owned(),
+            public_key: made.certificate().to_vec(),
+            secret_sealed: sealer.seal(&made.private_key(), AUTHORITY)?,
+            created_at: now,
+        };
+        put_first(store, home, now, AUTHORITY, vec![RecordWrite::ServerKeyPut(row)]).await?;
+    }
+    let row = store.server_key_get(AUTHORITY).await?.ok_or(SetupError::BrokenKey(AUTHORITY))?;
+    let key = sealer.open(&row.secret_sealed, AUTHORITY).map_err(|_| SetupError::BrokenKey(AUTHORITY))?;
+    Ok(CertificateAuthority::open(row.public_key, &key)?)
 }
 
 fn key_row(keys: &Keys, home: &Scope, key: &FirstKey, now: Timestamp) -> Result<AccessKeyRow, SetupError> {

@@ -3,7 +3,7 @@
 //! Every text that is signed starts with its own label, so that no signature can be used for another purpose, and
 //! names the values that it binds, one a line.
 
-use crate::{Bytes32, Bytes64};
+use crate::{Bytes32, Bytes64, SignedTrust};
 use identifiers::{ActivationId, NodeId, Timestamp};
 use packages::Distribution;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ pub struct Hello {
     pub capabilities: Vec<String>,
     /// Fresh randomness of the agent.
     pub nonce: Bytes32,
+    /// The identity keys that a registered node believes, so that the server shows one of them; from protocol 2 on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_keys: Vec<Bytes32>,
     /// Why it calls.
     #[serde(flatten)]
     pub purpose: Purpose,
@@ -75,12 +78,12 @@ pub enum ToServerHandshake {
         node_key: Bytes32,
         /// The host.
         facts: HostFacts,
-        /// HMAC-SHA256 of [`register_proof_text`], keyed with the SHA-256 of the activation code's secret.
+        /// HMAC-SHA256 of [`register_proof_text`], bound by [`Terms::bind`], keyed with the SHA-256 of the activation code's secret.
         proof: Bytes32,
     },
     /// Shows that the agent has the node's key.
     Prove {
-        /// The node's signature of [`connect_text`].
+        /// The node's signature of [`connect_text`], bound by [`Terms::bind`].
         signature: Bytes64,
         /// The host.
         facts: HostFacts,
@@ -97,6 +100,8 @@ pub enum RefusalCode {
     Activation,
     /// The node is unknown, deregistered, or its signature does not fit: not said which.
     Node,
+    /// The node believes none of the identity keys that this server has: it was away while they were exchanged.
+    Identity,
     /// The server cannot serve now; try again later.
     Unavailable,
     /// The frame was not expected here, or not understood.
@@ -129,7 +134,11 @@ pub enum FromServerHandshake {
         nonce: Bytes32,
         /// The number of this connection; each of a node's connections has a higher one.
         epoch: i64,
-        /// The server's signature of [`challenge_text`].
+        /// The TLS channel that ends at the server (RFC 9266); absent where it ends before the server, or there is none,
+        /// and in protocol 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<Bytes32>,
+        /// The server's signature of [`challenge_text`], bound by [`Terms::bind`].
         signature: Bytes64,
     },
     /// The agent is now a managed node.
@@ -142,7 +151,10 @@ pub enum FromServerHandshake {
         incarnation: u64,
         /// The region the node belongs to.
         region: String,
-        /// The server's signature of [`registered_text`].
+        /// Whom the node is to believe from now on; absent in protocol 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trust: Option<SignedTrust>,
+        /// The server's signature of [`registered_text`], bound by [`Terms::bind`].
         signature: Bytes64,
     },
     /// The session begins.
@@ -155,11 +167,36 @@ pub enum FromServerHandshake {
         now: Timestamp,
         /// The digest of the inventory the server has of this node, if any.
         inventory_digest: Option<String>,
-        /// The server's signature of [`welcome_text`].
+        /// Whom the node is to believe from now on; absent in protocol 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trust: Option<SignedTrust>,
+        /// The server's signature of [`welcome_text`], bound by [`Terms::bind`].
         signature: Bytes64,
     },
     /// The conversation ends.
     Refused(Refusal),
+}
+
+/// What a conversation is held under. From protocol 2 on it is part of every text of the handshake that is signed, so
+/// that a signature says nothing on another channel, nor in another version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// The chosen protocol version.
+    pub protocol: u16,
+    /// The TLS channel as the server sees it; see [`FromServerHandshake::Challenge`].
+    pub channel: Option<Bytes32>,
+}
+
+impl Terms {
+    /// Binds a text of the handshake to these terms. In protocol 1 texts stay as they are.
+    #[must_use]
+    pub fn bind(&self, text: String) -> String {
+        if self.protocol < 2 {
+            return text;
+        }
+        let channel = self.channel.map_or("none".to_owned(), |channel| channel.to_string());
+        format!("careen terms 2\n{}\n{channel}\n{text}", self.protocol)
+    }
 }
 
 /// What the server signs in its challenge.

@@ -1,4 +1,4 @@
-//! The messages between server and agent, version 1, and the exact byte strings that either side signs.
+//! The messages between server and agent, versions 1 and 2, and the exact byte strings that either side signs.
 //!
 //! It decides how the conversation is written down: JSON frames on one WebSocket, first a handshake that proves both
 //! sides, then messages with ids that are acknowledged after they are durable. It deliberately does not know how keys
@@ -21,6 +21,10 @@
 //! The activation code is never sent: it is `SECRET.FINGERPRINT`, where the fingerprint names the server's identity
 //! key, and the secret makes a proof that binds the node's new key. So nothing is trusted on first use, whoever
 //! listens on the port.
+//!
+//! Protocol 2 binds every signature of the handshake to the TLS channel that it travels on ([`Terms`]), and lets server
+//! and nodes exchange their keys while they are in use ([`Trust`], [`ToServerBody::NodeKey`]). Protocol 1 is still spoken
+//! as it was, byte for byte.
 
 mod activation_code;
 mod bytes;
@@ -29,11 +33,12 @@ mod order;
 mod output;
 mod report;
 mod session;
+mod trust;
 
 pub use activation_code::{ActivationCode, ActivationCodeError};
 pub use bytes::{Bytes32, Bytes64, BytesError};
 pub use handshake::{
-    FromServerHandshake, Hello, HostFacts, Purpose, Refusal, RefusalCode, ToServerHandshake, challenge_text,
+    FromServerHandshake, Hello, HostFacts, Purpose, Refusal, RefusalCode, Terms, ToServerHandshake, challenge_text,
     connect_text, register_proof_text, registered_text, welcome_text,
 };
 pub use order::{Job, Order, OrderBody, PatchStep, SignedOrder, Step, StepAction, order_text};
@@ -42,9 +47,10 @@ pub use output::{
 };
 pub use report::{InventoryReport, JobReport, OfferedVersion, PatchRunReport, StepReport, StepStatus};
 pub use session::{FromServer, JobRefusal, ToServer, ToServerBody};
+pub use trust::{KeySignature, SignedTrust, TRUSTED_KEYS_MAX, Trust, node_key_text, trust_text};
 
 /// The newest version of this protocol that this code speaks.
-pub const PROTOCOL_MAX: u16 = 1;
+pub const PROTOCOL_MAX: u16 = 2;
 /// The oldest version of this protocol that this code speaks.
 pub const PROTOCOL_MIN: u16 = 1;
 /// The largest frame either side accepts, in bytes after decompression.
@@ -53,6 +59,8 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 pub const WIRE_BYTES_MAX: usize = 1 << 20;
 /// Text frames from this size on are sent compressed, as binary frames.
 pub const COMPRESS_FROM_BYTES: usize = 4 << 10;
+/// The label under which both ends of a TLS channel derive its name: 32 bytes, no context (RFC 9266, RFC 8446 section 7.5).
+pub const CHANNEL_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 /// Where the server listens for agents.
 pub const AGENT_PATH: &str = "/agent/v1";
 

@@ -1,6 +1,9 @@
 //! The session: frames after the handshake.
 
-use crate::{HostFacts, InventoryReport, JobReport, OutputChunk, OutputWindow, PatchRunReport, SignedOrder};
+use crate::{
+    Bytes32, Bytes64, HostFacts, InventoryReport, JobReport, OutputChunk, OutputWindow, PatchRunReport, SignedOrder,
+    SignedTrust,
+};
 use identifiers::{JobId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +67,31 @@ pub enum ToServerBody {
         /// The job it named, if its signature holds and that much could be read.
         job_id: Option<JobId>,
     },
+    /// The keys that the server announced are written down.
+    TrustKept {
+        /// Under which incarnation.
+        incarnation: u64,
+        /// Which announcement.
+        serial: u64,
+    },
+    /// The node has made a new key for itself, and will show it in place of the one it has.
+    NodeKey {
+        /// The new key: Ed25519, public half.
+        public_key: Bytes32,
+        /// The signature of [`crate::node_key_text`] with the key that the node has so far.
+        signature: Bytes64,
+    },
+    /// Whoever answered in the server's place was not the server; told to the server when it is found again.
+    ImpostorMet {
+        /// When, last.
+        at: Timestamp,
+        /// Where, as `HOST:PORT`.
+        address: String,
+        /// What gave it away, as a sentence.
+        reason: String,
+        /// How often since the server was last there.
+        times: u32,
+    },
     /// A kind of a newer agent.
     #[serde(other)]
     Unknown,
@@ -97,6 +125,8 @@ pub enum FromServer {
     },
     /// An order.
     Order(SignedOrder),
+    /// Whom the node is to believe from now on; not said in protocol 1.
+    Trust(SignedTrust),
     /// The server lacks the inventory a delta builds on: send all of it.
     InventoryWanted,
     /// How far the output of a running step may be sent; only to agents that can ([`crate::OUTPUT_LIVE`]).

@@ -255,8 +255,8 @@ impl SimulatedAgent {
                 Obeyed::Other
             }
             FromServer::Order(signed) => self.order(&signed, self.clock.now(wall, steady)),
-            // Its scripts write nothing before they end.
-            FromServer::OutputWindow(_) | FromServer::Unknown => Obeyed::Other,
+            // Its scripts write nothing before they end, and it knows the keys that it was given at registration.
+            FromServer::OutputWindow(_) | FromServer::Trust(_) | FromServer::Unknown => Obeyed::Other,
         }
     }
 

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use agent_wire::{
     ActivationCode, Bytes32, Bytes64, FromServer, FromServerHandshake, Hello, OUTPUT_LIVE, PROTOCOL_MAX, PROTOCOL_MIN,
-    Purpose, ToServer, ToServerBody, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
+    Purpose, Terms, ToServer, ToServerBody, challenge_text, connect_text, register_proof_text, registered_text,
+    welcome_text,
 };
 use anyhow::{Context, bail, ensure};
 use aws_wire::ssm::{CreateActivationRequest, CreateActivationResult};
@@ -41,13 +42,15 @@ fn welcomed(
     agent_nonce: &Bytes32,
     server_nonce: &Bytes32,
     server_key: &Bytes32,
+    terms: Terms,
 ) -> anyhow::Result<(Timestamp, Option<String>)> {
-    let FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature } = welcome else {
+    let FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature, .. } = welcome
+    else {
         bail!("not a welcome");
     };
     let digest = inventory_digest.as_deref();
     let text = welcome_text(agent_nonce, server_nonce, node_id, *epoch, *heartbeat_seconds, *now, digest);
-    let signed = identity::verify_ed25519(&server_key.0, &text, &signature.0);
+    let signed = identity::verify_ed25519(&server_key.0, &terms.bind(text), &signature.0);
     ensure!(signed, "the welcome is not signed by the server");
     Ok((*now, inventory_digest.clone()))
 }
@@ -65,6 +68,7 @@ struct Challenged {
     server_nonce: Bytes32,
     server_key: Bytes32,
     epoch: i64,
+    terms: Terms,
 }
 
 impl SimulatedFleet {
@@ -108,15 +112,16 @@ impl SimulatedFleet {
         let public = Bytes32(node_key.public_key());
         let (ours, theirs) = (challenged.hello.nonce, challenged.server_nonce);
         let text = register_proof_text(id, &ours, &theirs, &challenged.server_key, &public);
+        let text = challenged.terms.bind(text);
         let proof = Bytes32(identity::hmac_sha256(&identity::sha256(code.secret()), text.as_bytes()));
         let facts = self.agent(agent)?.host.facts();
         let answer = self.server().agent_register(&challenged.greeting, public, facts, proof, address(agent)).await;
         let answer = travelled(&answer.map_err(|refusal| anyhow::anyhow!("refused: {}", refusal.message))?)?;
-        let FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature } = answer else {
+        let FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature, .. } = answer else {
             bail!("not an answer to a registration");
         };
         let text = registered_text(&ours, &theirs, &public, &node_id, &job_key, incarnation, &region);
-        let signed = identity::verify_ed25519(&challenged.server_key.0, &text, &signature.0);
+        let signed = identity::verify_ed25519(&challenged.server_key.0, &challenged.terms.bind(text), &signature.0);
         ensure!(signed, "the answer to the registration is not signed by the server");
         let name = self.agent_name(agent);
         self.note(format!("{name} is registered"));
@@ -134,22 +139,25 @@ impl SimulatedFleet {
             agent_version: "0.1.0".to_owned(),
             capabilities: vec!["patch.apt".to_owned(), OUTPUT_LIVE.to_owned()],
             nonce: Bytes32(self.chance.bytes()),
+            trusted_keys: Vec::new(),
             purpose,
         };
         let (greeting, challenge) = self
             .replica(server)?
             .server
-            .agent_hello(travelled(&hello)?)
+            .agent_hello(travelled(&hello)?, None)
             .await
             .map_err(|refusal| anyhow::anyhow!("refused: {}", refusal.message))?;
-        let FromServerHandshake::Challenge { protocol, identity_key, nonce, epoch, signature } = travelled(&challenge)?
+        let FromServerHandshake::Challenge { protocol, identity_key, nonce, epoch, channel, signature } =
+            travelled(&challenge)?
         else {
             bail!("not a challenge");
         };
-        let text = challenge_text(&hello, &nonce, epoch);
+        let terms = Terms { protocol, channel };
+        let text = terms.bind(challenge_text(&hello, &nonce, epoch));
         let signed = identity::verify_ed25519(&identity_key.0, &text, &signature.0);
         ensure!(signed && protocol == PROTOCOL_MAX, "the challenge is not signed by the key it shows");
-        Ok(Challenged { greeting, hello, server_nonce: nonce, server_key: identity_key, epoch })
+        Ok(Challenged { greeting, hello, server_nonce: nonce, server_key: identity_key, epoch, terms })
     }
 
     /// An agent calls the server. `false`: the server refused, for now.
@@ -181,12 +189,12 @@ impl SimulatedFleet {
             self.note(format!("{name} is cut off while it connects"));
             return Ok(false);
         }
-        let Challenged { greeting, hello, server_nonce, server_key, epoch } = challenged;
+        let Challenged { greeting, hello, server_nonce, server_key, epoch, terms } = challenged;
         let signature = {
             let known = self.agent(agent)?.identity.as_ref().context("not registered")?;
             ensure!(known.server_key == server_key, "the server is another one");
             let text = connect_text(&node_id, &hello.nonce, &server_nonce, epoch, &server_key);
-            Bytes64(known.node_key.sign(&text))
+            Bytes64(known.node_key.sign(&terms.bind(text)))
         };
         let answering = self.replica(server)?.server.clone();
         let (session, welcome) =
@@ -200,7 +208,7 @@ impl SimulatedFleet {
         if answering.store.has_ended() {
             return Ok(false);
         }
-        let (now, digest) = welcomed(&travelled(&welcome)?, &node_id, &hello.nonce, &server_nonce, &server_key)?;
+        let (now, digest) = welcomed(&travelled(&welcome)?, &node_id, &hello.nonce, &server_nonce, &server_key, terms)?;
         let number = self.next_link;
         self.next_link += 1;
         let arrives = cut_off == CutOff::Never;

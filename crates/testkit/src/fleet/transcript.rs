@@ -99,6 +99,9 @@ impl SimulatedFleet {
                 format!("tells {whole}: {} packages", report.present.len())
             }
             ToServerBody::OrderRefused { reason, .. } => format!("refuses an order: {reason}"),
+            ToServerBody::TrustKept { serial, .. } => format!("keeps the announced keys ({serial})"),
+            ToServerBody::NodeKey { .. } => "names its next key".to_owned(),
+            ToServerBody::ImpostorMet { reason, .. } => format!("has met an impostor: {reason}"),
             ToServerBody::Unknown => "something unknown".to_owned(),
         };
         self.note(format!("{} -> server  [{id}] {text}", self.agent_name(agent)));
@@ -108,6 +111,7 @@ impl SimulatedFleet {
         let text = match message {
             FromServer::Acknowledged { id } => format!("[{id}] acknowledged"),
             FromServer::Unsupported { id } => format!("[{id}] unsupported"),
+            FromServer::Trust(_) => "announces its keys".to_owned(),
             FromServer::InventoryWanted => "wants the whole inventory".to_owned(),
             FromServer::OutputWindow(_) => return,
             FromServer::Unknown => "something unknown".to_owned(),

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use agent_wire::{
     AGENT_PATH, ActivationCode, Bytes32, Bytes64, FromServerHandshake, Hello, HostFacts, PROTOCOL_MAX, PROTOCOL_MIN,
-    Purpose, ToServerHandshake, WIRE_BYTES_MAX, challenge_text, connect_text, register_proof_text, registered_text,
-    welcome_text,
+    Purpose, Terms, ToServerHandshake, WIRE_BYTES_MAX, challenge_text, connect_text, register_proof_text,
+    registered_text, welcome_text,
 };
 use anyhow::{Context, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
@@ -86,6 +86,7 @@ struct Challenged {
     server_nonce: Bytes32,
     server_key: Bytes32,
     epoch: i64,
+    terms: Terms,
 }
 
 async fn challenge(conversation: &mut Conversation, purpose: Purpose) -> anyhow::Result<Challenged> {
@@ -95,16 +96,20 @@ async fn challenge(conversation: &mut Conversation, purpose: Purpose) -> anyhow:
         agent_version: "0.1.0".to_owned(),
         capabilities: vec!["patch.apt".to_owned(), "run_shell_script".to_owned()],
         nonce: Bytes32(identity::random_bytes()?),
+        trusted_keys: Vec::new(),
         purpose,
     };
     conversation.send(&ToServerHandshake::Hello(hello.clone())).await?;
-    let FromServerHandshake::Challenge { identity_key, nonce, epoch, signature, .. } = answer(conversation).await?
+    let FromServerHandshake::Challenge { protocol, identity_key, nonce, epoch, channel, signature } =
+        answer(conversation).await?
     else {
         bail!("not a challenge");
     };
-    let signed = identity::verify_ed25519(&identity_key.0, &challenge_text(&hello, &nonce, epoch), &signature.0);
+    let terms = Terms { protocol, channel };
+    let text = terms.bind(challenge_text(&hello, &nonce, epoch));
+    let signed = identity::verify_ed25519(&identity_key.0, &text, &signature.0);
     ensure!(signed, "the challenge is not signed by the key it shows");
-    Ok(Challenged { nonce: hello.nonce, server_nonce: nonce, server_key: identity_key, epoch })
+    Ok(Challenged { nonce: hello.nonce, server_nonce: nonce, server_key: identity_key, epoch, terms })
 }
 
 async fn answer(conversation: &mut Conversation) -> anyhow::Result<FromServerHandshake> {
@@ -123,20 +128,21 @@ pub(super) async fn register(
 ) -> anyhow::Result<Registration> {
     let mut conversation = Conversation::open(server, place).await?;
     let challenged = challenge(&mut conversation, Purpose::Register { activation_id: id.clone() }).await?;
-    let Challenged { nonce, server_nonce, server_key, .. } = challenged;
+    let Challenged { nonce, server_nonce, server_key, terms, .. } = challenged;
     let fingerprint = Bytes32(identity::sha256(&server_key.0));
     ensure!(fingerprint == code.identity_fingerprint, "the server is not the one that the code names");
     let key = SigningKey::generate()?;
     let node_key = Bytes32(key.public_key());
-    let text = register_proof_text(id, &nonce, &server_nonce, &server_key, &node_key);
+    let text = terms.bind(register_proof_text(id, &nonce, &server_nonce, &server_key, &node_key));
     let proof = Bytes32(identity::hmac_sha256(&identity::sha256(code.secret()), text.as_bytes()));
     let facts = facts(place);
     conversation.send(&ToServerHandshake::Register { node_key, facts, proof }).await?;
     let answer = answer(&mut conversation).await?;
-    let FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature } = answer else {
+    let FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature, .. } = answer else {
         bail!("not an answer to a registration");
     };
     let text = registered_text(&nonce, &server_nonce, &node_key, &node_id, &job_key, incarnation, &region);
+    let text = terms.bind(text);
     ensure!(identity::verify_ed25519(&server_key.0, &text, &signature.0), "the answer is not signed by the server");
     Ok(Registration { place, node_id, node_key: key, server_key })
 }
@@ -145,17 +151,18 @@ pub(super) async fn register(
 pub(super) async fn connect(server: SocketAddr, node: &Registration) -> anyhow::Result<(Conversation, u32)> {
     let mut conversation = Conversation::open(server, node.place).await?;
     let purpose = Purpose::Connect { node_id: node.node_id.clone() };
-    let Challenged { nonce, server_nonce, server_key, epoch } = challenge(&mut conversation, purpose).await?;
+    let Challenged { nonce, server_nonce, server_key, epoch, terms } = challenge(&mut conversation, purpose).await?;
     ensure!(server_key == node.server_key, "the server is another one");
-    let text = connect_text(&node.node_id, &nonce, &server_nonce, epoch, &server_key);
+    let text = terms.bind(connect_text(&node.node_id, &nonce, &server_nonce, epoch, &server_key));
     let signature = Bytes64(node.node_key.sign(&text));
     conversation.send(&ToServerHandshake::Prove { signature, facts: facts(node.place) }).await?;
     let answer = answer(&mut conversation).await?;
-    let FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature } = answer else {
+    let FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature, .. } = answer else {
         bail!("not a welcome");
     };
     let digest = inventory_digest.as_deref();
     let text = welcome_text(&nonce, &server_nonce, &node.node_id, epoch, heartbeat_seconds, now, digest);
+    let text = terms.bind(text);
     ensure!(identity::verify_ed25519(&server_key.0, &text, &signature.0), "the welcome is not signed by the server");
     Ok((conversation, heartbeat_seconds))
 }

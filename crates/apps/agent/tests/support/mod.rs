@@ -239,8 +239,14 @@ impl Server {
         let text = agent_wire::challenge_text(&hello, &nonce, epoch);
         let signer = if behaviour.signs_with_other_key { &self.job } else { &self.identity };
         let identity_key = public(&self.identity);
-        let challenge =
-            FromServerHandshake::Challenge { protocol: 1, identity_key, nonce, epoch, signature: sign(signer, &text) };
+        let challenge = FromServerHandshake::Challenge {
+            protocol: 1,
+            identity_key,
+            nonce,
+            epoch,
+            channel: None,
+            signature: sign(signer, &text),
+        };
         say(&mut socket, &challenge).await?;
         let answer = self.hear::<ToServerHandshake>(&mut socket).await?;
         match (&hello.purpose, answer) {
@@ -287,7 +293,8 @@ impl Server {
         }
         self.state.lock().unwrap().nodes.insert(node_id.clone(), node_key);
         let incarnation = self.incarnation;
-        say(socket, &FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature }).await
+        let trust = None;
+        say(socket, &FromServerHandshake::Registered { node_id, job_key, incarnation, region, trust, signature }).await
     }
 
     async fn session(
@@ -306,7 +313,8 @@ impl Server {
         let text = agent_wire::welcome_text(agent_nonce, nonce, node_id, epoch, heartbeat_seconds, now, digest);
         let signature = sign(&self.identity, &text);
         let now = if behaviour.tampers_welcome { now.plus_seconds(-86_400) } else { now };
-        let welcome = FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature };
+        let welcome =
+            FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, trust: None, signature };
         say(&mut socket, &welcome).await?;
         let (line, said): (_, UnboundedReceiver<String>) = unbounded_channel();
         {

@@ -92,6 +92,20 @@ macro_rules! settings {
 settings! {
     /// Where to listen
     listen: SocketAddr = "127.0.0.1:8470", "ADDR";
+    /// Where to listen for callers of the AWS API, if elsewhere
+    listen_api: Option<SocketAddr>, "ADDR";
+    /// Where to listen for agents, if elsewhere
+    listen_agents: Option<SocketAddr>, "ADDR";
+    /// Where to listen for people at the console, if elsewhere
+    listen_console: Option<SocketAddr>, "ADDR";
+    /// Speak TLS on loopback too; elsewhere it is spoken anyway
+    tls: bool = "false", "BOOL";
+    /// The certificate with its chain (PEM), read again when it changes; without one the server's own CA makes one
+    tls_certificate: Option<PathBuf>, "F";
+    /// The certificate's private key (PEM)
+    tls_key: Option<PathBuf>, "F";
+    /// A name or address that the server is called by, besides the host's own; may be given several times
+    tls_name: Vec<String>, "NAME";
     /// The database: the embedded one, or postgres://USER@HOST/NAME
     database: StoreUrl = "sqlite:DIR/careen.db", "URL";
     /// The account of the administrator's key
@@ -102,7 +116,7 @@ settings! {
     key_file: PathBuf = "DIR/key", "F";
     /// A file with the token that grants /metrics to callers that are not on loopback
     metrics_token_file: Option<PathBuf>, "F";
-    /// Listen off loopback although there is no TLS yet: only for networks where everyone may read everything
+    /// Speak no TLS off loopback: behind a balancer that ends TLS, or where everyone may read everything
     allow_plaintext: bool = "false", "BOOL";
     /// The id of the administrator's access key, if it comes from outside
     root_access_key_id: Option<String>, "ID", in Environment;

@@ -66,7 +66,8 @@ fn challenge(hello: &Value, shown: [u8; 32], key: &SigningKey) -> Value {
     let nonce = Bytes32(random_bytes().unwrap());
     let signature = Bytes64(key.sign(&challenge_text(&hello, &nonce, 1_000_000)));
     let identity_key = Bytes32(shown);
-    let challenge = FromServerHandshake::Challenge { protocol: 1, identity_key, nonce, epoch: 1_000_000, signature };
+    let (protocol, epoch, channel) = (1, 1_000_000, None);
+    let challenge = FromServerHandshake::Challenge { protocol, identity_key, nonce, epoch, channel, signature };
     serde_json::to_value(challenge).unwrap()
 }
 

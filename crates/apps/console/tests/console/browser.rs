@@ -27,7 +27,8 @@ pub(crate) struct Page {
 
 impl Browser {
     pub(crate) fn new(furnished: &Furnished) -> Self {
-        let router = Router::new().nest("/console", console::router(furnished.server.clone()));
+        let names = control::ServerNames::new(Vec::new(), |_| false);
+        let router = Router::new().nest("/console", console::router(furnished.server.clone(), names));
         Self { router, cookie: None }
     }
 

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use access::Principal;
 use agent_wire::{
     Bytes32, Bytes64, FromServer, FromServerHandshake, Hello, HostFacts, OUTPUT_LIVE, PROTOCOL_MAX, PROTOCOL_MIN,
-    Purpose, Refusal, RefusalCode, challenge_text, connect_text, register_proof_text, registered_text, welcome_text,
+    Purpose, Refusal, RefusalCode, Terms, challenge_text, connect_text, register_proof_text, registered_text,
+    welcome_text,
 };
 use changes::{Changes, Versioned};
 use identifiers::{ActivationId, NodeId, Scope};
@@ -20,6 +21,7 @@ pub struct Greeting {
     hello: Hello,
     server_nonce: Bytes32,
     epoch: i64,
+    terms: Terms,
 }
 
 /// An agent that has shown who it is.
@@ -61,11 +63,16 @@ fn node_refused() -> Refusal {
 }
 
 impl Server {
-    /// Answers a Hello: shows who the server is, to anyone.
+    /// Answers a Hello: shows who the server is, to anyone. `channel` names the TLS channel that the Hello came over, where
+    /// it ends in this process.
     ///
     /// # Errors
     /// When there is no protocol version in common, or no randomness.
-    pub async fn agent_hello(&self, hello: Hello) -> Result<(Greeting, FromServerHandshake), Refusal> {
+    pub async fn agent_hello(
+        &self,
+        hello: Hello,
+        channel: Option<Bytes32>,
+    ) -> Result<(Greeting, FromServerHandshake), Refusal> {
         let protocol = PROTOCOL_MAX.min(hello.protocol_max);
         if protocol < PROTOCOL_MIN.max(hello.protocol_min) {
             let message = format!("this server speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}; update the agent");
@@ -76,11 +83,18 @@ impl Server {
             Purpose::Connect { node_id } => self.next_epoch(node_id).await.map_err(|e| unavailable(&e))?,
         };
         let server_nonce = Bytes32(identity::random_bytes::<32>().map_err(|e| unavailable(&e))?);
-        let signature = Bytes64(self.keys.identity.sign(&challenge_text(&hello, &server_nonce, epoch)));
-        let identity_key = Bytes32(self.keys.identity.public_key());
-        let challenge =
-            FromServerHandshake::Challenge { protocol, identity_key, nonce: server_nonce, epoch, signature };
-        Ok((Greeting { hello, server_nonce, epoch }, challenge))
+        // Protocol 1 knows of no channels.
+        let terms = Terms { protocol, channel: channel.filter(|_| protocol >= 2) };
+        let text = terms.bind(challenge_text(&hello, &server_nonce, epoch));
+        let challenge = FromServerHandshake::Challenge {
+            protocol,
+            identity_key: Bytes32(self.keys.identity.public_key()),
+            nonce: server_nonce,
+            epoch,
+            channel: terms.channel,
+            signature: Bytes64(self.keys.identity.sign(&text)),
+        };
+        Ok((Greeting { hello, server_nonce, epoch, terms }, challenge))
     }
 
     /// One more than any connection of this node that is known; 1 for a node that is not.
@@ -110,6 +124,7 @@ impl Server {
         let identity_key = Bytes32(self.keys.identity.public_key());
         let text =
             register_proof_text(activation_id, &greeting.hello.nonce, &greeting.server_nonce, &identity_key, &node_key);
+        let text = greeting.terms.bind(text);
         let scope = self.store.activation_scope_get(activation_id).await.map_err(|e| unavailable(&e))?;
         let scope = scope.ok_or_else(activation_refused)?;
         let facts = node_facts(&facts, &greeting.hello.agent_version, peer);
@@ -145,8 +160,8 @@ impl Server {
             incarnation,
             &region,
         );
-        let signature = Bytes64(self.keys.identity.sign(&text));
-        Ok(FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature })
+        let signature = Bytes64(self.keys.identity.sign(&greeting.terms.bind(text)));
+        Ok(FromServerHandshake::Registered { node_id, job_key, incarnation, region, trust: None, signature })
     }
 
     async fn register_once(
@@ -193,7 +208,7 @@ impl Server {
         let row = node.row.filter(|row| row.state == NodeState::Registered).ok_or_else(node_refused)?;
         let identity_key = Bytes32(self.keys.identity.public_key());
         let text = connect_text(node_id, &greeting.hello.nonce, &greeting.server_nonce, greeting.epoch, &identity_key);
-        if !identity::verify_ed25519(&row.public_key.0, &text, &signature.0) {
+        if !identity::verify_ed25519(&row.public_key.0, &greeting.terms.bind(text), &signature.0) {
             return Err(node_refused());
         }
         let outgoing = self.sessions.begin(node_id, greeting.epoch).ok_or_else(|| {
@@ -229,7 +244,8 @@ impl Server {
             heartbeat_seconds: HEARTBEAT_SECONDS,
             now,
             inventory_digest,
-            signature: Bytes64(self.keys.identity.sign(&text)),
+            trust: None,
+            signature: Bytes64(self.keys.identity.sign(&greeting.terms.bind(text))),
         };
         Ok((session, welcome))
     }

@@ -130,6 +130,11 @@ impl Server {
                 kind = "inventory";
                 self.keep_inventory(session, *report).await
             }
+            // Not said by agents that this server has announced nothing to.
+            ToServerBody::TrustKept { .. } | ToServerBody::NodeKey { .. } | ToServerBody::ImpostorMet { .. } => {
+                kind = "trust";
+                Ok(Kept::done())
+            }
             ToServerBody::Unknown => {
                 kind = "unknown";
                 Ok(Kept::done())

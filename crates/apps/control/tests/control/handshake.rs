@@ -22,10 +22,11 @@ fn peer() -> SocketAddr {
 fn hello(purpose: Purpose) -> Hello {
     Hello {
         protocol_min: PROTOCOL_MIN,
-        protocol_max: PROTOCOL_MAX,
+        protocol_max: 1,
         agent_version: "0.1.0".to_owned(),
         capabilities: Vec::new(),
         nonce: Bytes32(identity::random_bytes().unwrap()),
+        trusted_keys: Vec::new(),
         purpose,
     }
 }
@@ -41,7 +42,7 @@ struct Call {
 
 async fn greet(fleet: &SimulatedFleet, purpose: Purpose) -> Call {
     let hello = hello(purpose);
-    let (greeting, challenge) = fleet.server().agent_hello(hello.clone()).await.unwrap();
+    let (greeting, challenge) = fleet.server().agent_hello(hello.clone(), None).await.unwrap();
     let FromServerHandshake::Challenge { identity_key, nonce, epoch, .. } = challenge else { panic!("{challenge:?}") };
     Call { greeting, hello, nonce, server_key: identity_key, epoch }
 }
@@ -270,7 +271,7 @@ fn peers_without_a_common_version_part() {
             [(PROTOCOL_MAX + 1, PROTOCOL_MAX + 2, false), (0, 0, false), (0, PROTOCOL_MAX + 9, true)]
         {
             let hello = Hello { protocol_min: min, protocol_max: max, ..hello(purpose.clone()) };
-            match fleet.server().agent_hello(hello).await {
+            match fleet.server().agent_hello(hello, None).await {
                 Ok((_, FromServerHandshake::Challenge { protocol, .. })) => {
                     assert!(fits && protocol == PROTOCOL_MAX, "{min} to {max}");
                 }
