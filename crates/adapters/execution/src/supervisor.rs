@@ -9,10 +9,12 @@ mod tree;
 use crate::{ExecutionError, JobContext, JobFolder, JobLock, JobState, PatchRunner, StepState, Stop, durable};
 use crate::{host_state, report};
 use agent_wire::{Job, Step, StepAction, StepStatus};
+use identifiers::RequestId;
 use output::BoundedFile;
 use script::Leftovers;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -69,7 +71,12 @@ pub fn supervise(folder: &JobFolder, patches: &mut dyn PatchRunner) -> Result<Su
         .map_err(|e| ExecutionError::System { doing: "becoming a child subreaper", source: e.into() })?;
     let Some(lock) = lock_with_patience(folder)? else { return Ok(Supervised::Elsewhere) };
     let mut supervision = Supervision::begin(folder)?;
+    supervision.note("supervised");
     let end = supervision.run(patches)?;
+    supervision.note(match end {
+        Supervised::AwaitingReboot => "waits for a reboot",
+        Supervised::Finished | Supervised::Elsewhere => "finished",
+    });
     let leftovers = std::mem::take(&mut supervision.leftovers);
     drop(lock);
     leftovers.wait();
@@ -118,6 +125,8 @@ struct Attempt {
 struct Supervision<'a> {
     folder: &'a JobFolder,
     job: Job,
+    /// The request that the job is done for.
+    request_id: RequestId,
     context: JobContext,
     state: JobState,
     boot_id: String,
@@ -126,13 +135,21 @@ struct Supervision<'a> {
 
 impl<'a> Supervision<'a> {
     fn begin(folder: &'a JobFolder) -> Result<Self, ExecutionError> {
-        let (_, job) = folder.job()?;
+        let (order, job) = folder.job()?;
+        let request_id = order.request_id;
         let state = folder.state()?;
         if state.steps.len() != job.steps.len() {
             return Err(ExecutionError::damaged(folder.path(), "its state has another number of steps than its order"));
         }
         let context = folder.context()?;
-        Ok(Self { folder, job, context, state, boot_id: host_state::boot_id()?, leftovers: Leftovers::default() })
+        let boot_id = host_state::boot_id()?;
+        Ok(Self { folder, job, request_id, context, state, boot_id, leftovers: Leftovers::default() })
+    }
+
+    /// A line in the job's own log, which is this process's standard error.
+    fn note(&self, text: &str) {
+        let (now, job, request) = (host_state::now(), &self.job.job_id, &self.request_id);
+        let _ = writeln!(std::io::stderr(), "{now} job {job} {text} request_id={request}");
     }
 
     fn run(&mut self, patches: &mut dyn PatchRunner) -> Result<Supervised, ExecutionError> {

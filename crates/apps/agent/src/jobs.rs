@@ -5,7 +5,7 @@ use crate::status::JobLine;
 use crate::work::Work;
 use agent_wire::{Job, StepAction, StepStatus, ToServerBody};
 use execution::{JobFolder, JobState, REBOOT_BOUND_SECONDS, StepState, durable, start_supervisor};
-use identifiers::{CommandId, JobId, Timestamp};
+use identifiers::{CommandId, JobId, RequestId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +31,8 @@ pub(crate) struct Jobs {
 struct Active {
     folder: JobFolder,
     command_id: CommandId,
+    /// The request that it is done for: every line of the log about the job ends with it.
+    request_id: RequestId,
     document_name: String,
     steps: Vec<String>,
     sequence: u64,
@@ -112,7 +114,7 @@ impl Work {
                 continue;
             }
             match folder.job() {
-                Ok((order, job)) => self.add_job(folder, &job, order.expires_at),
+                Ok((order, job)) => self.add_job(folder, &job, &order.request_id, order.expires_at),
                 // Only a failing disk does this; the other jobs go on.
                 Err(e) => self.trouble(format_args!("a job cannot be read: {e}")),
             }
@@ -120,10 +122,13 @@ impl Work {
         Ok(())
     }
 
-    pub(crate) fn add_job(&mut self, folder: JobFolder, job: &Job, expires_at: Timestamp) {
+    pub(crate) fn add_job(&mut self, folder: JobFolder, job: &Job, request_id: &RequestId, expires_at: Timestamp) {
         let phase = match folder.try_lock() {
             Ok(None) => {
-                self.log.line(format_args!("job {}: its supervisor runs; waiting for it", job.job_id));
+                self.log.line(format_args!(
+                    "job {}: its supervisor runs; waiting for it request_id={request_id}",
+                    job.job_id
+                ));
                 Phase::Running(None)
             }
             _ => Phase::Waiting(Instant::now()),
@@ -133,6 +138,7 @@ impl Work {
             sequence: folder.state().map_or(0, |state| state.sequence),
             folder,
             command_id: job.command_id.clone(),
+            request_id: request_id.clone(),
             document_name: job.document_name.clone(),
             steps: job.steps.iter().map(|step| step.name.clone()).collect(),
             expires_at,
@@ -173,7 +179,7 @@ impl Work {
                     continue;
                 }
                 Ok(false) => {}
-                Err(e) => self.trouble(format_args!("job {job_id}: {e}")),
+                Err(e) => self.trouble(format_args!("job {job_id}: {e} request_id={}", job.request_id)),
             }
             self.jobs.active.insert(job_id, job);
         }
@@ -283,7 +289,7 @@ impl Work {
             if self.jobs.running(job.patches) < room
                 && let Err(e) = self.start(&job_id, &mut job)
             {
-                self.trouble(format_args!("job {job_id}: {e}"));
+                self.trouble(format_args!("job {job_id}: {e} request_id={}", job.request_id));
             }
             self.jobs.active.insert(job_id, job);
         }
@@ -294,7 +300,7 @@ impl Work {
         if now >= job.expires_at && job.folder.state()?.untouched() {
             // It waited too long, perhaps while the host was off: its window may be over.
             let reason = format!("Not run: its order expired at {} before it could start.", job.expires_at);
-            self.log.line(format_args!("job {job_id}: {reason}"));
+            self.log.line(format_args!("job {job_id}: {reason} request_id={}", job.request_id));
             self.journal.end_untouched(&job.folder, StepStatus::Cancelled, &reason, now)?;
             job.state = None;
             return Ok(());
@@ -329,7 +335,11 @@ impl Work {
         job.failures += 1;
         let pause = Duration::from_secs(2_u64.saturating_pow(job.failures).min(60));
         job.phase = Phase::Waiting(Instant::now() + pause);
-        self.trouble(format_args!("job {job_id}: {why}; next try in {} s", pause.as_secs()));
+        self.trouble(format_args!(
+            "job {job_id}: {why}; next try in {} s request_id={}",
+            pause.as_secs(),
+            job.request_id
+        ));
         if job.failures >= STARTS_MAX && state.untouched() {
             let reason = format!("It could not be started: {why}.");
             self.journal.end_untouched(&job.folder, StepStatus::Failed, &reason, execution::now())?;
@@ -347,7 +357,7 @@ impl Work {
                 job.folder.result()?.ok_or_else(|| AgentError::system("reading a result", "it is not there"))?;
             job.delivery.finished = self.tell_result(report);
             if job.delivery.finished {
-                self.log.line(format_args!("job {job_id} is over"));
+                self.log.line(format_args!("job {job_id} is over request_id={}", job.request_id));
             }
         }
         if job.delivery != before {

@@ -26,6 +26,7 @@ mod pause;
 mod reach;
 mod reboot;
 mod registration;
+mod repeats;
 mod run;
 mod server_address;
 mod session;

@@ -10,6 +10,14 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// How many old files are kept beside it.
 const OLD_FILES: u32 = 2;
 
+/// More characters of a line are not written.
+const LINE_CHARS_MAX: usize = 4000;
+
+/// Characters that end a line, command a terminal, or reorder what is beside them: others' words are in many lines.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The agent's log: standard error, which the journal takes, and `agent.log`, which stays small.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -27,7 +35,12 @@ impl Log {
 
     /// Writes a line. A log that cannot be written must not stop the agent.
     pub(crate) fn line(&self, text: impl Display) {
-        let text: String = text.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = text
+            .to_string()
+            .chars()
+            .take(LINE_CHARS_MAX)
+            .map(|c| if is_unsafe(c) { ' ' } else { c })
+            .collect::<String>();
         if self.to_stderr {
             let _ = writeln!(std::io::stderr(), "careen-agent: {text}");
         }
@@ -64,15 +77,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = Log::open(folder.path(), false);
         let long = "x".repeat(100_000);
-        for number in 0..60 {
+        for number in 0..1500 {
             log.line(format_args!("{number} {long}"));
         }
-        log.line("the\nlast");
+        log.line("the\nlast\u{202e}\u{1b}");
         let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
         assert!(size("agent.log") <= FILE_BYTES_MAX + 200_000);
         assert!(size("agent.log.1") <= FILE_BYTES_MAX + 200_000 && size("agent.log.2") <= FILE_BYTES_MAX + 200_000);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
         let text = std::fs::read_to_string(folder.path().join("agent.log")).unwrap();
-        assert!(text.ends_with("the last\n"));
+        assert!(text.ends_with("the last  \n"));
+        assert!(text.lines().all(|line| line.len() < LINE_CHARS_MAX + 40));
     }
 }

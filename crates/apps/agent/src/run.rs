@@ -126,7 +126,7 @@ async fn connect_until_told(work: &RefCell<Work>, mut ending: watch::Receiver<bo
         {
             let mut work = work.borrow_mut();
             let next = format!("calling again in {:.1} s", pause.as_secs_f32());
-            work.trouble(format_args!("{error}; {next}"));
+            work.not_connected(&error.to_string());
             work.connected(false, next);
         }
         tokio::select! {

@@ -98,8 +98,7 @@ pub(crate) async fn serve(work: &RefCell<Work>, ending: &mut watch::Receiver<boo
 fn greet(work: &RefCell<Work>, welcome: &Welcome) -> Result<(), AgentError> {
     let mut work = work.borrow_mut();
     work.learn_time(welcome.now);
-    let text = format!("connected to {}; waiting for orders", work.servers.current());
-    work.log.line(&text);
+    work.greeted();
     work.connected(true, "waiting for orders".to_owned());
     let work = &mut *work;
     work.inventory.reconcile(&mut work.spool, welcome.inventory_digest.as_deref())?;

@@ -8,6 +8,7 @@ use crate::jobs::Jobs;
 use crate::log::Log;
 use crate::orders::{self, Standing};
 use crate::reboot::Reboot;
+use crate::repeats::Repeats;
 use crate::server_address::Servers;
 use crate::status::{self, AgentStatus, Connectedness};
 use crate::{AgentError, AgentOptions, connection, patching_host};
@@ -20,8 +21,6 @@ use tokio::sync::Notify;
 
 /// How often old jobs are cleaned away.
 const CLEANING: Duration = Duration::from_secs(3600);
-/// The same trouble is not said again so soon.
-const REPEATED_SECONDS: i64 = 60;
 /// More jobs than this do not wait at once.
 const JOBS_MAX: usize = 1000;
 
@@ -45,6 +44,9 @@ pub(crate) struct Work {
     clock: Clock,
     connection: Connectedness,
     last_error: Option<(Timestamp, String)>,
+    /// Trouble of the work, and of calling the server.
+    troubles: Repeats,
+    calls: Repeats,
     next_action: String,
     written: Option<AgentStatus>,
     cleaned_at: Option<Instant>,
@@ -78,6 +80,8 @@ impl Work {
             clock: Clock::default(),
             connection: Connectedness::Disconnected { since: execution::now() },
             last_error: None,
+            troubles: Repeats::default(),
+            calls: Repeats::default(),
             next_action: "connecting".to_owned(),
             written: None,
             cleaned_at: None,
@@ -151,7 +155,7 @@ impl Work {
         }
         match order.body {
             OrderBody::Run(job) => self.order_to_run(signed, job, &order.request_id, order.expires_at),
-            OrderBody::Cancel { job_id } => self.order_to_cancel(&job_id, order.expires_at),
+            OrderBody::Cancel { job_id } => self.order_to_cancel(&job_id, &order.request_id, order.expires_at),
         }
         self.stirred.notify_one();
     }
@@ -160,14 +164,17 @@ impl Work {
         let job_id = job.job_id.clone();
         match self.journal.find(&job_id) {
             Some(Known::Folder(folder)) => {
-                self.log.line(format_args!("job {job_id} was ordered again; it is not run again"));
+                self.log
+                    .line(format_args!("job {job_id} was ordered again; it is not run again request_id={request_id}"));
                 match folder.result() {
                     Ok(Some(report)) => self.tell_result_again(report),
                     _ => _ = self.tell(ToServerBody::JobAccepted { job_id }),
                 }
             }
             Some(Known::Gone) => {
-                self.log.line(format_args!("job {job_id} was ordered again, long after its end; it is not run again"));
+                self.log.line(format_args!(
+                    "job {job_id} was ordered again, long after its end; it is not run again request_id={request_id}"
+                ));
                 let reason = "It was run or cancelled before, and its result is no longer kept.".to_owned();
                 self.tell(ToServerBody::JobRefused { job_id, reason, cause: JobRefusal::Other });
             }
@@ -178,12 +185,12 @@ impl Work {
             None => match self.journal.accept(signed, &job, &self.job_context(), execution::now()) {
                 Ok(folder) => {
                     let document = &job.document_name;
-                    self.log.line(format_args!("job {job_id} accepted: {document}, by request {request_id}"));
+                    self.log.line(format_args!("job {job_id} accepted: {document} request_id={request_id}"));
                     self.tell(ToServerBody::JobAccepted { job_id });
-                    self.add_job(folder, &job, expires_at);
+                    self.add_job(folder, &job, request_id, expires_at);
                 }
                 Err(e) => {
-                    self.trouble(format_args!("job {job_id} cannot be written down: {e}"));
+                    self.trouble(format_args!("job {job_id} cannot be written down: {e} request_id={request_id}"));
                     self.tell(ToServerBody::JobRefused {
                         job_id,
                         reason: format!("It cannot be written down: {e}."),
@@ -194,8 +201,8 @@ impl Work {
         }
     }
 
-    fn order_to_cancel(&mut self, job_id: &JobId, expires_at: Timestamp) {
-        self.log.line(format_args!("job {job_id} is to be cancelled"));
+    fn order_to_cancel(&mut self, job_id: &JobId, request_id: &RequestId, expires_at: Timestamp) {
+        self.log.line(format_args!("job {job_id} is to be cancelled request_id={request_id}"));
         let done = match self.journal.find(job_id) {
             Some(Known::Folder(folder)) => match folder.result() {
                 Ok(Some(report)) => {
@@ -258,17 +265,26 @@ impl Work {
 
     /// Something went wrong: the log and the status say so.
     pub(crate) fn trouble(&mut self, text: impl std::fmt::Display) {
-        let text = text.to_string();
-        let now = execution::now();
-        let repeated = self
-            .last_error
-            .as_ref()
-            .is_some_and(|(at, last)| *last == text && now.micros_since(*at) < REPEATED_SECONDS * 1_000_000);
-        if repeated {
-            return;
+        let (text, now) = (text.to_string(), execution::now());
+        if let Some(line) = self.troubles.failed(&text, now) {
+            self.log.line(line);
         }
-        self.log.line(&text);
         self.last_error = Some((now, text));
+    }
+
+    /// A call failed or a session broke, and the agent will call again.
+    pub(crate) fn not_connected(&mut self, error: &str) {
+        let now = execution::now();
+        if let Some(line) = self.calls.failed(error, now) {
+            self.log.line(format_args!("{line}; calling again until it answers"));
+        }
+        self.last_error = Some((now, error.to_owned()));
+    }
+
+    /// The server has let this agent in.
+    pub(crate) fn greeted(&mut self) {
+        let before = self.calls.recovered(execution::now()).map(|before| format!(" {before}")).unwrap_or_default();
+        self.log.line(format_args!("connected to {}{before}; waiting for orders", self.servers.current()));
     }
 
     /// The connection came or went; `next` is what follows.

@@ -16,7 +16,7 @@ fn an_order_runs_once_and_is_told_in_order() {
     let signed = server.run(&node, &job);
     let report = server.result(&job.job_id);
     let order = agent_wire::read::<agent_wire::Order>(&signed.payload).unwrap();
-    assert!(host.log().contains(&format!("accepted: {}, by request {}", job.document_name, order.request_id)));
+    assert!(host.log().contains(&format!("accepted: {} request_id={}", job.document_name, order.request_id)));
     assert_eq!(report.command_id, job.command_id);
     assert_eq!(report.steps[0].stdout, "hello\n");
     assert_eq!((report.steps[0].status, report.steps[1].status), (StepStatus::Success, StepStatus::Failed));

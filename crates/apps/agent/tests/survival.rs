@@ -122,13 +122,14 @@ fn a_job_that_ends_while_the_server_is_gone_is_told_once_when_it_is_back() {
     assert!(text.contains("not connected since"), "{text}");
     until("it says what it waits for", || {
         let log = host.log();
-        log.contains("connection refused") && log.contains("calling again in")
+        log.contains("connection refused") && log.contains("calling again until it answers")
     });
     let _listening = Listening::start(&server, port);
     server.result(&job.job_id);
     until("everything was acknowledged", || host.status(&["--json"]).1.contains("\"spooled_messages\":0"));
     assert_eq!(server.results(&job.job_id).len(), 1);
     assert_eq!(line_count(&runs), 1);
+    assert!(host.log().matches("connection refused").count() <= 2, "tries that fail alike are not all told");
 }
 
 #[test]

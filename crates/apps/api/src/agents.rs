@@ -13,6 +13,7 @@ use axum::{
 };
 use control::agents::{AgentSession, Greeting};
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::{Instrument, field::Empty};
 
 use crate::{Shared, listener::Peer};
 
@@ -38,7 +39,11 @@ pub(crate) async fn upgrade(
         .write_buffer_size(0)
         .max_frame_size(WIRE_BYTES_MAX)
         .max_message_size(WIRE_BYTES_MAX)
-        .on_upgrade(move |socket| converse(shared, peer, socket))
+        .on_upgrade(move |socket| {
+            // The lines of a conversation say whose it is as soon as that is known.
+            let span = tracing::error_span!("agent", source_address = %peer.address.ip(), node = Empty, epoch = Empty);
+            converse(shared, peer, socket).instrument(span)
+        })
 }
 
 /// Why a conversation ended before its time.
@@ -60,7 +65,7 @@ async fn converse(shared: Shared, peer: Peer, mut socket: WebSocket) {
         Ok(Some(session)) => run(&shared, &mut socket, session).await,
         Ok(None) | Err(End::Gone) => {}
         Err(End::Refused(refusal)) => {
-            tracing::info!(peer = %peer.address, code = ?refusal.code, "agent refused: {}", refusal.message);
+            tracing::info!(code = ?refusal.code, "agent refused: {}", refusal.message);
             let _ = send(&mut socket, &FromServerHandshake::Refused(refusal)).await;
         }
     }
@@ -91,6 +96,9 @@ async fn handshake(shared: &Shared, peer: &Peer, socket: &mut WebSocket) -> Resu
 
 /// The session: until either side goes, the node connects anew, or it is silent for too long.
 async fn run(shared: &Shared, socket: &mut WebSocket, mut session: AgentSession) {
+    let span = tracing::Span::current();
+    span.record("node", session.node_id().as_str());
+    span.record("epoch", session.epoch());
     let silence_max = shared.server.agent_silence_max();
     shared.server.agent_arrived(&session).await;
     let mut heard_at = tokio::time::Instant::now();

@@ -11,13 +11,13 @@ use aws_wire::{
 use axum::{
     body::{Body, to_bytes},
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect, Response},
 };
 use control::{Context, operations};
 use identifiers::{RequestId, Scope};
 
-use crate::Shared;
+use crate::{Shared, access_log::REQUEST_ID};
 
 /// The largest request body that is read. SSM's own largest input is a document of 64 KiB; parameters add to it.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
@@ -25,16 +25,14 @@ pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 /// How long a caller may take to send the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-
 /// `POST /`.
 pub(crate) async fn answer(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let request_id = shared.server.request_id();
     let (parts, body) = request.into_parts();
+    let request_id = request_id(&shared, &parts.extensions);
     let protocol = protocol_of(&parts.headers);
     let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX));
     let result = match read.await.unwrap_or_else(|late| Err(axum::Error::new(late))) {
@@ -45,20 +43,25 @@ pub(crate) async fn answer(
 }
 
 /// `GET /`: a browser wants the console; a program gets what AWS says to it.
-pub(crate) async fn front_door(shared: State<Shared>, headers: HeaderMap) -> Response {
+pub(crate) async fn front_door(shared: State<Shared>, request: Request) -> Response {
     let page = |value: &HeaderValue| value.to_str().is_ok_and(|types| types.contains("text/html"));
-    match headers.get(header::ACCEPT).is_some_and(page) {
+    match request.headers().get(header::ACCEPT).is_some_and(page) {
         true => Redirect::to("/console").into_response(),
-        false => not_found(shared, headers).await,
+        false => not_found(shared, request).await,
     }
 }
 
 /// Anything else that is not a page: AWS's answer for an operation that is not there.
-pub(crate) async fn not_found(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    let request_id = shared.server.request_id();
-    let mut response = written(protocol_of(&headers), &request_id, Err(AwsError::unknown_operation()));
+pub(crate) async fn not_found(State(shared): State<Shared>, request: Request) -> Response {
+    let request_id = request_id(&shared, request.extensions());
+    let mut response = written(protocol_of(request.headers()), &request_id, Err(AwsError::unknown_operation()));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
+}
+
+/// The id that the request got when it came.
+fn request_id(shared: &Shared, extensions: &Extensions) -> RequestId {
+    extensions.get::<RequestId>().cloned().unwrap_or_else(|| shared.server.request_id())
 }
 
 fn protocol_of(headers: &HeaderMap) -> Protocol {
@@ -79,6 +82,10 @@ async fn dispatch(
 ) -> Result<Vec<u8>, AwsError> {
     let (verified, principal, account) = authenticate(shared, protocol, parts, body).await?;
     let scope = Scope { account, region: verified.region.clone() };
+    let span = tracing::Span::current();
+    span.record("principal", principal.to_string());
+    span.record("account", scope.account.as_str());
+    span.record("region", scope.region.as_str());
     let mut context: Context = shared.server.context(scope, principal, peer.ip().to_string());
     context.request_id = request_id.clone();
     match protocol {
@@ -139,6 +146,9 @@ fn written(protocol: Protocol, request_id: &RequestId, result: Result<Vec<u8>, A
     let (status, body) = match result {
         Ok(body) => (StatusCode::OK, body),
         Err(error) => {
+            let span = tracing::Span::current();
+            span.record("code", error.code.as_str());
+            span.record("reason", error.message.as_deref().unwrap_or_default());
             let status = StatusCode::from_u16(error.http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let body = match protocol {
                 Protocol::AwsJson => error.json_body(),

@@ -3,6 +3,7 @@
 //! It decides how a request reaches its operation: TLS, bounds, signature, route, and the form of the answer. It
 //! deliberately does not know what any operation does (`control`), how pages look (`console`), or who may do what.
 
+mod access_log;
 mod agents;
 mod aws;
 mod certificate;
@@ -93,6 +94,7 @@ async fn serve_port(
         options.certificate.as_ref().map(ShownCertificate::configuration).transpose().map_err(io::Error::other)?;
     // A browser can be led to a port of its own machine, and asks no certificate there.
     let guarded = tls.is_none() && listener.local_addr()?.ip().to_canonical().is_loopback();
+    let logged = middleware::from_fn_with_state(Arc::clone(&server), access_log::record);
     let shared = Shared { server, metrics_token: options.metrics_token.map(Into::into) };
     let mut router = Router::new()
         .route("/healthz", get(health::live))
@@ -115,7 +117,8 @@ async fn serve_port(
     let names = options.names;
     let router = router
         .layer(DefaultBodyLimit::max(aws::BODY_BYTES_MAX))
-        .layer(middleware::from_fn(move |request, next| enter(guarded.then(|| names.clone()), request, next)));
+        .layer(middleware::from_fn(move |request, next| enter(guarded.then(|| names.clone()), request, next)))
+        .layer(logged);
     axum::serve(Door::open(listener, tls)?, router.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(async move {
             // An error means that the sender is gone, which is as good as a stop.

@@ -11,6 +11,7 @@ mod configuration;
 mod credentials;
 mod logs;
 mod serve;
+mod server_log;
 mod terminal;
 mod up;
 

@@ -22,7 +22,9 @@ use crate::{
     admin,
     certificates::CertificateKeeper,
     configuration::{Configuration, ServerOptions},
-    credentials, terminal,
+    credentials,
+    server_log::{self, LogFormat},
+    terminal,
 };
 
 /// How long requests in flight may take to end after the signal.
@@ -30,14 +32,6 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
-}
-
-/// Structured logs on standard error; `RUST_LOG` chooses what is in them.
-pub(crate) fn start_log(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let _ = log.with_ansi(terminal::person_reads()).try_init();
 }
 
 /// A server that runs.
@@ -50,9 +44,11 @@ pub(crate) struct Running {
 
 /// `careen server`.
 pub(crate) async fn run(options: ServerOptions) -> Result<()> {
-    start_log("info");
     let mut signals = Signals::listen()?;
     let configuration = Configuration::read(&options)?;
+    let format = configuration.settings.log_format;
+    let person = if terminal::person_reads() { LogFormat::Text } else { LogFormat::Json };
+    server_log::start("info", format.unwrap_or(person));
     let running = Running::start(configuration).await?;
     running.say_how_to_trust();
     tracing::info!(

@@ -21,6 +21,7 @@ use crate::{
     admin,
     configuration::{Configuration, ServerOptions, is_root},
     serve::{self, Running},
+    server_log::{self, LogFormat},
     terminal::{Progress, say},
 };
 
@@ -44,7 +45,7 @@ pub(crate) struct UpOptions {
 }
 
 pub(crate) async fn run(options: UpOptions) -> Result<()> {
-    serve::start_log("warn");
+    server_log::start("warn", LogFormat::Text);
     let mut signals = serve::Signals::listen()?;
     let configuration = Configuration::read(&options.server)?;
     let mut progress = Progress::new();

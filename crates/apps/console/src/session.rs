@@ -57,7 +57,7 @@ pub(crate) async fn sign_in(
             let notice = Notice::new("bad", "This link was used already, or has expired. Ask for another one.");
             answer::page(StatusCode::FORBIDDEN, &SignIn::new(None, Some(notice)))
         }
-        Err(error) => failed(&server, sender.address, &error),
+        Err(error) => failed(&server, sender, &error),
     }
 }
 

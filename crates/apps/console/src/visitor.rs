@@ -9,6 +9,7 @@ use axum::{
     response::Response,
 };
 use control::{Context, Error, Server, settings::SESSION_SECONDS};
+use identifiers::{RequestId, Scope};
 
 use crate::{answer, guard, view::Person};
 
@@ -28,6 +29,8 @@ pub(crate) struct Sender {
     pub(crate) address: String,
     /// The name of this console's cookie.
     pub(crate) cookie: String,
+    /// The id under which the log has the request.
+    pub(crate) request_id: Option<RequestId>,
 }
 
 impl Visitor {
@@ -54,29 +57,40 @@ impl FromRequestParts<Arc<Server>> for Visitor {
         let session = match server.session(&token).await {
             Ok(Some(session)) => session,
             Ok(None) => return Err(answer::see_other("/console/sign-in?expired")),
-            Err(error) => return Err(failed(server, sender.address, &error)),
+            Err(error) => return Err(failed(server, sender, &error)),
         };
         let person = Person {
             account: session.scope.account.to_string(),
             region: session.scope.region.to_string(),
             csrf: session.csrf_token,
         };
-        let context = server.context(session.scope, session.principal, sender.address);
+        let context = sender.context(server, session.scope, session.principal);
+        let span = tracing::Span::current();
+        span.record("principal", context.principal.to_string());
+        span.record("account", context.scope.account.as_str());
+        span.record("region", context.scope.region.as_str());
         Ok(Self { context, person, token })
     }
 }
 
 /// The error page of somebody who is not signed in.
-pub(crate) fn failed(server: &Arc<Server>, address: String, error: &Error) -> Response {
-    let context = server.context(server.settings.home.clone(), Principal::System, address);
+pub(crate) fn failed(server: &Arc<Server>, sender: Sender, error: &Error) -> Response {
+    let context = sender.context(server, server.settings.home.clone(), Principal::System);
     answer::trouble(&context, None, error)
 }
 
 impl Sender {
+    fn context(self, server: &Arc<Server>, scope: Scope, principal: Principal) -> Context {
+        let mut context = server.context(scope, principal, self.address);
+        context.request_id = self.request_id.unwrap_or(context.request_id);
+        context
+    }
+
     fn of(parts: &Parts) -> Self {
         let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip().to_string());
         let port = guard::port(&parts.headers, parts.uri.authority().map(|a| a.as_str()));
-        Self { address: address.unwrap_or_default(), cookie: cookie_name(port) }
+        let request_id = parts.extensions.get::<RequestId>().cloned();
+        Self { address: address.unwrap_or_default(), cookie: cookie_name(port), request_id }
     }
 }
 

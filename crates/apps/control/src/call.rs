@@ -30,9 +30,15 @@ pub async fn perform<I: Operate>(context: &Context, input: I) -> Result<I::Outpu
     };
     let code = result.as_ref().map_or_else(|error| error.code, |_| "OK");
     context.server.metrics.request(operation.name(), code);
+    // The request's own line in the log says what came of it; only what went wrong here needs one more.
+    let span = tracing::Span::current();
+    span.record("operation", operation.name());
+    span.record("code", code);
     if let Err(error) = &result {
-        let detail = error.detail.as_deref().unwrap_or("");
-        tracing::info!(request_id = %context.request_id, operation = operation.name(), code, detail, "refused: {}", error.message);
+        span.record("reason", error.message.as_str());
+        if let Some(detail) = &error.detail {
+            tracing::error!(request_id = %context.request_id, operation = operation.name(), code, detail, "failed");
+        }
     }
     result
 }

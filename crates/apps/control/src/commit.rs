@@ -19,7 +19,7 @@ where
         if changes.is_empty() {
             return Ok(answer);
         }
-        match context.server.store.apply(&context.scope, changes).await {
+        match context.server.apply(&context.scope, changes).await {
             Ok(_) => return Ok(answer),
             // A natural key that is taken (a client token) is what another request did meanwhile, just as a conflict is.
             Err(ApplyError::Conflict { .. } | ApplyError::Duplicate { .. }) => {}

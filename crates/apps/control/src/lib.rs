@@ -9,6 +9,7 @@ mod call;
 mod clock;
 mod commit;
 mod context;
+mod ends;
 mod error;
 mod idempotency;
 mod keys;

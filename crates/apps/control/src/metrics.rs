@@ -24,6 +24,21 @@ impl Metrics {
         self.add("careen_agent_messages_total", kind, "");
     }
 
+    /// One more order was put on its way: `run` or `cancel`.
+    pub fn order_sent(&self, kind: &'static str) {
+        self.add("careen_orders_sent_total", kind, "");
+    }
+
+    /// One more invocation ended in this state.
+    pub fn invocation_ended(&self, state: &'static str) {
+        self.add("careen_invocations_ended_total", state, "");
+    }
+
+    /// One more command ended in this state.
+    pub fn command_ended(&self, state: &'static str) {
+        self.add("careen_commands_ended_total", state, "");
+    }
+
     fn add(&self, name: &'static str, first: &'static str, second: &'static str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry((name, first, second)).or_default() += 1;

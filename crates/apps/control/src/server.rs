@@ -9,8 +9,8 @@ use store::Store;
 use tokio::sync::Notify;
 
 use crate::{
-    Clock, Context, Keys, Metrics, Settings, agents::output::LiveOutputs, pings::Pings, readiness::Readiness,
-    reconcilers::Turns, sessions::Sessions,
+    Clock, Context, Keys, Metrics, Settings, agents::output::LiveOutputs, ends::Requests, pings::Pings,
+    readiness::Readiness, reconcilers::Turns, sessions::Sessions,
 };
 
 /// One server process: the store, the keys, the clock, and who is connected.
@@ -33,6 +33,7 @@ pub struct Server {
     pub(crate) ids: Mutex<Box<dyn IdSource>>,
     pub(crate) sessions: Sessions,
     pub(crate) pings: Pings,
+    pub(crate) requests: Requests,
     pub(crate) live_outputs: LiveOutputs,
     pub(crate) woken: Notify,
 }
@@ -59,6 +60,7 @@ impl Server {
             ids: Mutex::new(ids),
             sessions: Sessions::default(),
             pings: Pings::default(),
+            requests: Requests::default(),
             live_outputs: LiveOutputs::default(),
             woken: Notify::new(),
         })

@@ -3,7 +3,7 @@
 use super::output::BoundedFile;
 use super::tree;
 use crate::{ExecutionError, JobContext, Stop, durable};
-use identifiers::CommandId;
+use identifiers::{CommandId, RequestId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitStatus};
 use std::ffi::OsString;
@@ -26,6 +26,7 @@ pub(super) struct Script<'a> {
     pub(super) lines: &'a [String],
     pub(super) working_directory: &'a str,
     pub(super) command_id: &'a CommandId,
+    pub(super) request_id: &'a RequestId,
     pub(super) context: &'a JobContext,
     pub(super) job_path: &'a Path,
     pub(super) step_path: &'a Path,
@@ -219,6 +220,8 @@ fn prepared(script: &Script<'_>) -> Result<Command, ExecutionError> {
     command.env("AWS_SSM_PLATFORM_NAME", &script.context.platform_name);
     command.env("AWS_SSM_PLATFORM_VERSION", &script.context.platform_version);
     command.env("SSM_COMMAND_ID", script.command_id.as_str());
+    // Ours: what a script logs elsewhere can be found by the id that the API gave to who sent it.
+    command.env("CAREEN_REQUEST_ID", script.request_id.as_str());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0);
     Ok(command)

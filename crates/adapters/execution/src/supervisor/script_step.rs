@@ -36,6 +36,7 @@ pub(super) fn run(
         lines,
         working_directory,
         command_id: &job.job.command_id,
+        request_id: &job.request_id,
         context: &job.context,
         job_path: job.folder.path(),
         step_path: &step_path,

@@ -11,6 +11,8 @@ use identifiers::{AccountId, Region};
 use identity::Secret;
 use store::StoreUrl;
 
+use crate::server_log::LogFormat;
+
 use super::{
     sources::{Resolved, Sources},
     value::{Form, Setting},
@@ -116,6 +118,8 @@ settings! {
     key_file: PathBuf = "DIR/key", "F";
     /// A file with the token that grants /metrics to callers that are not on loopback
     metrics_token_file: Option<PathBuf>, "F";
+    /// How the log is written: text or json [default: text on a terminal, else json]
+    log_format: Option<LogFormat>, "FORM";
     /// Speak no TLS off loopback: behind a balancer that ends TLS, or where everyone may read everything
     allow_plaintext: bool = "false", "BOOL";
     /// The id of the administrator's access key, if it comes from outside

@@ -9,6 +9,8 @@ use identifiers::{AccountId, Region};
 use identity::Secret;
 use store::StoreUrl;
 
+use crate::server_log::LogFormat;
+
 /// How many values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -151,6 +153,16 @@ impl Value for PathBuf {
 
     fn show(&self) -> String {
         self.display().to_string()
+    }
+}
+
+impl Value for LogFormat {
+    fn read(text: &str) -> Result<Self> {
+        Self::parse(text)
+    }
+
+    fn show(&self) -> String {
+        self.as_str().to_owned()
     }
 }
 

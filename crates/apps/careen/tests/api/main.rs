@@ -14,5 +14,6 @@ mod pages;
 mod patch_groups;
 mod predefined;
 mod server;
+mod sight;
 mod signatures;
 mod terraform;

@@ -20,7 +20,7 @@ impl Server {
                 let report = Report::of(InvocationEvent::NodeGone);
                 let decided = commands::apply_report(&invocation, &report, self.now());
                 let changes: Changes<Write> = decided.map_err(Error::internal)?.map(Write::from);
-                match self.store.apply(scope, changes).await {
+                match self.apply(scope, changes).await {
                     Ok(_) => {}
                     Err(ApplyError::Conflict { .. }) => met_others = true,
                     Err(error) => return Err(error.into()),

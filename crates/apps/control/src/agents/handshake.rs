@@ -37,6 +37,18 @@ pub struct AgentSession {
 }
 
 impl AgentSession {
+    /// Which node speaks.
+    #[must_use]
+    pub fn node_id(&self) -> &NodeId {
+        &self.node_id
+    }
+
+    /// The number of this connection among those of its node.
+    #[must_use]
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
     /// The next message for the agent; `None` when this connection is to end.
     pub async fn outgoing(&mut self) -> Option<FromServer> {
         self.outgoing.recv().await

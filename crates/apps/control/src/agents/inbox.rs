@@ -11,6 +11,7 @@ use commands::{
 };
 use identifiers::{JobId, Timestamp};
 use store::{ApplyError, Write};
+use tracing::Instrument;
 
 use super::{AgentSession, bounds::bound, handshake::node_facts};
 use crate::{Error, Server, commit::ATTEMPTS_MAX};
@@ -59,7 +60,12 @@ impl Server {
             tracing::warn!(node = %session.node_id, "a node's message was dropped: {reason}");
             return (id != 0).then_some(FromServer::Acknowledged { id }).into_iter().collect();
         }
-        match self.take_in(session, body).await {
+        let span = match id {
+            // Heartbeats have no number, and nothing is said of one that is well.
+            0 => tracing::Span::none(),
+            id => tracing::error_span!("message", message_id = id),
+        };
+        match self.take_in(session, body).instrument(span).await {
             Ok(kept) => {
                 let acknowledged = (id != 0).then_some(FromServer::Acknowledged { id });
                 acknowledged.into_iter().chain(kept.answers).collect()
@@ -186,7 +192,7 @@ impl Server {
             if changes.is_empty() {
                 return Ok(Kept::done());
             }
-            match self.store.apply(&session.scope, changes).await {
+            match self.apply(&session.scope, changes).await {
                 Ok(_) => {
                     // Others of the command may have become due, or it may be over.
                     self.wake();

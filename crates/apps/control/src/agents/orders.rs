@@ -109,7 +109,17 @@ impl Server {
             false => self.cancel_order(scope, invocation, common).await,
         };
         match order {
-            Ok(order) => self.sessions.send(&invocation.node_id, FromServer::Order(order), what, self.now()),
+            Ok(order) => {
+                let order = FromServer::Order(order);
+                let sent = self.sessions.send(&invocation.node_id, order, what.clone(), self.now());
+                if sent {
+                    self.metrics.order_sent(if run { "run" } else { "cancel" });
+                    let request_id = self.request_of(scope, &invocation.command_id).await;
+                    let (node, command) = (&invocation.node_id, &invocation.command_id);
+                    tracing::info!(request_id = &*request_id, %node, %command, order = what, "order sent");
+                }
+                sent
+            }
             Err(NoOrder::Never(reason)) => {
                 tracing::error!(node = %invocation.node_id, command = %invocation.command_id, "no order can be made: {reason}");
                 self.give_up(scope, invocation, &reason).await;
@@ -132,7 +142,7 @@ impl Server {
             let report = Report::because(event, format!("No order could be made of it: {detail}"));
             let decided = commands::apply_report(&Versioned::new(found.revision, row), &report, self.now());
             let changes: Changes<Write> = decided.map_err(Error::internal)?.map(Write::from);
-            self.store.apply(scope, changes).await?;
+            self.apply(scope, changes).await?;
             Ok::<(), Error>(())
         };
         if let Err(error) = given_up.await {

@@ -50,7 +50,7 @@ async fn dispatch(server: &Arc<Server>, scope: &Scope, done: &mut Dispatched) ->
         let changed = invocations_after(invocations, &advance.changes);
         let changes: Changes<Write> = advance.changes.map(Write::from);
         if !changes.is_empty() {
-            match server.store.apply(scope, changes).await {
+            match server.apply(scope, changes).await {
                 Ok(_) => {}
                 // Someone else moved it on; the next turn sees how.
                 Err(ApplyError::Conflict { .. }) => {
