@@ -45,6 +45,7 @@ pub use tables::patching::{NodePatchSummary, PatchGroupQuery, PatchQuery, PatchS
 pub use tables::records::{
     AccessKeyRow, AccessKeyStatus, IdempotencyRow, ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest,
 };
+pub use tables::retention::RecordKind;
 pub use write::{InventoryWrite, RecordWrite, Write};
 
 use identifiers::Timestamp;

@@ -3,6 +3,7 @@ use crate::connection::Connection;
 use crate::tables;
 use crate::tables::inventory::{InventoryApply, OfferedVersion};
 use crate::tables::records::{AccessKeyRow, IdempotencyRow, ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest};
+use crate::tables::retention::RecordKind;
 use identifiers::{AccessKeyId, Scope, Timestamp};
 
 /// Everything that can be written: each domain's writes, and those of the server itself.
@@ -59,6 +60,13 @@ pub enum RecordWrite {
     RestoreFinish {
         /// The new incarnation.
         incarnation: u64,
+    },
+    /// Removes a batch of the scope's records of a kind that were over before an instant.
+    PastRemove {
+        /// Which kind.
+        kind: RecordKind,
+        /// The instant.
+        before: Timestamp,
     },
     /// Keeps the result under a client token; [`crate::ApplyError::Duplicate`] where the token was used before.
     IdempotencyPut(IdempotencyRow),

@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     audit, backup,
     configuration::{self, Configuration, ConfigurationAnswer, ServerOptions, data_folder},
-    logs, terminal,
+    logs, retention, terminal,
 };
 
 /// Longer questions are not read.
@@ -48,6 +48,8 @@ pub(crate) enum AdminTask {
     Restore(Box<backup::RestoreOptions>),
     /// Check a backup, or the database: everything is read, nothing is changed.
     Check(Box<backup::CheckOptions>),
+    /// Print how long each kind of record is kept, and how many would be removed now; try other times with the flags.
+    Retention(Box<ServerOptions>),
 }
 
 /// What may be asked.
@@ -59,6 +61,7 @@ pub(crate) enum Question {
     Configuration,
     Backup,
     Check,
+    Retention(retention::RetentionQuestion),
     Audit(audit::AuditQuestion),
     Logs(logs::LogsQuestion),
 }
@@ -82,6 +85,7 @@ pub(crate) async fn run(task: AdminTask) -> Result<()> {
         AdminTask::Config(options) => configuration::show(&options).await,
         AdminTask::Backup(options) => backup::back_up(&options).await,
         AdminTask::Restore(options) => backup::restore(&options).await,
+        AdminTask::Retention(options) => retention::run(&options).await,
         AdminTask::Check(options) => backup::check(&options).await,
     }
 }
@@ -193,6 +197,7 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
             Err(error) => Err(error.into()),
         },
         Some(Question::Backup) => backup::answer_backup(&server, &mut writer).await,
+        Some(Question::Retention(question)) => retention::answer(&server, question, &mut writer).await,
         Some(Question::Check) => backup::answer_check(&server, &mut writer).await,
         Some(Question::Audit(question)) => audit::answer(&server, &configuration.home, question, &mut writer).await,
         Some(Question::Logs(question)) => logs::answer(&server, &configuration.home, question, &mut writer).await,

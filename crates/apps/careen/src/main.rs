@@ -10,6 +10,7 @@ mod certificates;
 mod configuration;
 mod credentials;
 mod logs;
+mod retention;
 mod serve;
 mod server_log;
 mod terminal;

@@ -94,7 +94,8 @@ impl Running {
             control::set_up(&store, &master, &configuration.home, configuration.root_key.clone(), clock.now()).await?;
         credentials::write(&configuration.data.join("credentials"), &first, &configuration.home.region)?;
         let replica = identity::sha256_hex(&identity::random_bytes::<16>()?).chars().take(16).collect();
-        let settings = Settings { home: configuration.home.clone(), replica };
+        let retention = configuration.settings.retention();
+        let settings = Settings { home: configuration.home.clone(), replica, retention };
         let server = Server::new(store, keys, settings, Arc::new(clock), Box::new(SystemIds));
         server.sign_everybody_out().await?;
         let (stop, stopped) = watch::channel(false);

@@ -2,6 +2,8 @@
 
 use identifiers::Scope;
 
+use crate::reconcilers::Retention;
+
 /// How often an agent says that it is there, in seconds. A node counts as lost after two and a half of these.
 pub const HEARTBEAT_SECONDS: u32 = 30;
 
@@ -18,4 +20,6 @@ pub struct Settings {
     pub home: Scope,
     /// A name for this process among the replicas; random.
     pub replica: String,
+    /// How long records are kept.
+    pub retention: Retention,
 }

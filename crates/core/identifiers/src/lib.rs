@@ -6,6 +6,7 @@
 mod id_source;
 mod ids;
 mod page;
+mod period;
 mod scope;
 mod timestamp;
 
@@ -14,5 +15,6 @@ pub use ids::{
     AccessKeyId, ActivationId, BaselineId, CommandId, DocumentName, IdError, JobId, NodeId, PatchGroupName, RequestId,
 };
 pub use page::PagePosition;
+pub use period::{Period, PeriodError};
 pub use scope::{AccountId, Region, Scope};
 pub use timestamp::{Timestamp, TimestampError};

@@ -100,7 +100,11 @@ impl Ground {
         let master = MasterKey::open_or_create(&self.folder.path().join("key"))?;
         let home = home()?;
         let (keys, _) = control::set_up(&store, &master, &home, None, clock.now()).await?;
-        let settings = Settings { home, replica: format!("{}-{lives}", place + 1) };
+        let settings = Settings {
+            home,
+            replica: format!("{}-{lives}", place + 1),
+            retention: control::reconcilers::Retention::FOREVER,
+        };
         Ok(Server::new(store, keys, settings, Arc::new(Hands(clock.clone())), Box::new(ids.clone())))
     }
 }

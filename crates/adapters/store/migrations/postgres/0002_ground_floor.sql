@@ -34,3 +34,9 @@ CREATE TABLE live_output (
 );
 
 -- Retention and backups.
+-- What is past its time is found by its age.
+CREATE INDEX patch_report_by_at ON patch_report (account, region, at);
+CREATE INDEX patch_state_change_by_at ON patch_state_change (account, region, at);
+CREATE INDEX package_change_by_at ON package_change (account, region, at);
+CREATE INDEX presence_by_until_at ON presence (account, region, until_at) WHERE until_at IS NOT NULL;
+CREATE INDEX event_by_at ON event (account, region, at);

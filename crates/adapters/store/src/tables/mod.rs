@@ -8,6 +8,7 @@ pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod patching;
 pub(crate) mod records;
+pub(crate) mod retention;
 
 use crate::connection::Row;
 use crate::value::Value;

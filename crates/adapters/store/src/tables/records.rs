@@ -303,6 +303,9 @@ pub(crate) async fn apply(connection: &mut Connection<'_>, scope: &Scope, write:
             Ok(put_global(connection, "meta", columns!["name" => name], columns!["value" => value]).await?)
         }
         RecordWrite::RestoreFinish { incarnation } => restore_finish(connection, *incarnation).await,
+        RecordWrite::PastRemove { kind, before } => {
+            super::retention::remove_past(connection, scope, *kind, *before).await
+        }
         RecordWrite::IdempotencyPut(row) => idempotency_put(connection, scope, row).await,
         RecordWrite::IdempotencyExpire { before } => {
             let sql = "DELETE FROM idempotency WHERE account = $1 AND region = $2 AND at < $3";

@@ -33,11 +33,11 @@ fn package(name: &str, version: &str) -> InstalledPackage {
     }
 }
 
-fn inventory(packages: &[(&str, &str)]) -> Inventory {
+pub(crate) fn inventory(packages: &[(&str, &str)]) -> Inventory {
     Inventory::new(debian(), packages.iter().map(|(name, version)| package(name, version)).collect())
 }
 
-fn whole(node: &NodeId, at: Timestamp, inventory: &Inventory) -> InventoryApply {
+pub(crate) fn whole(node: &NodeId, at: Timestamp, inventory: &Inventory) -> InventoryApply {
     InventoryApply {
         node_id: node.clone(),
         at,
@@ -50,17 +50,17 @@ fn whole(node: &NodeId, at: Timestamp, inventory: &Inventory) -> InventoryApply 
     }
 }
 
-fn delta(node: &NodeId, at: Timestamp, old: &Inventory, new: &Inventory) -> InventoryApply {
+pub(crate) fn delta(node: &NodeId, at: Timestamp, old: &Inventory, new: &Inventory) -> InventoryApply {
     let delta = InventoryDelta::between(old, new);
     let from_digest = Some(old.digest());
     InventoryApply { from_digest, present: delta.present, absent: delta.absent, ..whole(node, at, new) }
 }
 
-async fn apply(store: &Store, write: InventoryApply) -> Result<(), ApplyError> {
+pub(crate) async fn apply(store: &Store, write: InventoryApply) -> Result<(), ApplyError> {
     store.apply(&scope(), writes([InventoryWrite::Apply(Box::new(write))])).await.map(drop)
 }
 
-async fn changes(store: &Store, node: &NodeId) -> Vec<(Timestamp, String, Option<String>, Option<String>)> {
+pub(crate) async fn changes(store: &Store, node: &NodeId) -> Vec<(Timestamp, String, Option<String>, Option<String>)> {
     let list = store.package_change_list(&scope(), node, Order::OldestFirst, None, 1000).await.unwrap();
     list.into_iter().map(|c| (c.at, c.change.name, c.change.from, c.change.to)).collect()
 }

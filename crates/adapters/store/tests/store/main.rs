@@ -7,6 +7,7 @@ mod durability;
 mod inventory;
 mod pages;
 mod patch_reports;
+mod retention;
 mod revisions;
 mod rows;
 mod schema;

@@ -38,7 +38,7 @@ fn summary(operation: PatchOperation, ended_at: Timestamp, rows: &[PatchRow]) ->
     }
 }
 
-fn row(name: &str, state: PatchState) -> PatchRow {
+pub(crate) fn row(name: &str, state: PatchState) -> PatchRow {
     PatchRow {
         name: name.into(),
         architecture: "amd64".into(),
@@ -61,7 +61,7 @@ async fn previous(store: &Store, node: &NodeId) -> Versioned<Option<PreviousRepo
 }
 
 /// Records a run as the server does: read, decide, apply.
-async fn report(store: &Store, number: u64, second: i64, rows: &[PatchRow]) -> Changes<Write> {
+pub(crate) async fn report(store: &Store, number: u64, second: i64, rows: &[PatchRow]) -> Changes<Write> {
     let node = node_id(1);
     let report =
         PatchReport { summary: summary(PatchOperation::Scan, at(second), rows), rows: rows.to_vec(), notes: vec![] };
@@ -70,7 +70,7 @@ async fn report(store: &Store, number: u64, second: i64, rows: &[PatchRow]) -> C
     changes
 }
 
-async fn all_rows(store: &Store) -> Vec<PatchRow> {
+pub(crate) async fn all_rows(store: &Store) -> Vec<PatchRow> {
     store.patch_list(&scope(), &node_id(1), &PatchQuery::all(u32::MAX)).await.unwrap()
 }
 

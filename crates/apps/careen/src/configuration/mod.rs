@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use api::Purposes;
 use clap::Args;
+use control::reconcilers::Retention;
 use identifiers::Scope;
 use identity::Secret;
 
@@ -152,6 +153,19 @@ fn tls(settings: &Settings, listeners: &[(SocketAddr, Purposes)]) -> Result<Opti
 fn is_name(name: &str) -> bool {
     let dns = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
     name.parse::<IpAddr>().is_ok() || (!name.is_empty() && name.len() <= 253 && name.bytes().all(dns))
+}
+
+impl Settings {
+    /// How long records are kept.
+    pub(crate) fn retention(&self) -> Retention {
+        Retention {
+            commands: self.retention_commands,
+            patch_history: self.retention_patch_history,
+            package_history: self.retention_package_history,
+            events: self.retention_events,
+            deregistered_nodes: self.retention_deregistered_nodes,
+        }
+    }
 }
 
 /// Where things are kept, for those who look after them while no server runs.

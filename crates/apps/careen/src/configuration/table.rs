@@ -7,7 +7,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
-use identifiers::{AccountId, Region};
+use identifiers::{AccountId, Period, Region};
 use identity::Secret;
 use store::StoreUrl;
 
@@ -122,6 +122,16 @@ settings! {
     log_format: Option<LogFormat>, "FORM";
     /// Speak no TLS off loopback: behind a balancer that ends TLS, or where everyone may read everything
     allow_plaintext: bool = "false", "BOOL";
+    /// How long ended commands are kept, with their invocations and outputs
+    retention_commands: Period = "30d", "TIME";
+    /// How long patch reports and changes of patch states are kept; what is the case now stays
+    retention_patch_history: Period = "365d", "TIME";
+    /// How long package changes and packages that are gone are kept; what is installed stays
+    retention_package_history: Period = "365d", "TIME";
+    /// How long events are kept
+    retention_events: Period = "30d", "TIME";
+    /// How long deregistered nodes are kept, with all that is known of them
+    retention_deregistered_nodes: Period = "90d", "TIME";
     /// The id of the administrator's access key, if it comes from outside
     root_access_key_id: Option<String>, "ID", in Environment;
     /// The secret of the administrator's access key, if it comes from outside

@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use identifiers::{AccountId, Region};
+use identifiers::{AccountId, Period, Region};
 use identity::Secret;
 use store::StoreUrl;
 
@@ -177,6 +177,16 @@ impl Value for AccountId {
 }
 
 impl Value for Region {
+    fn read(text: &str) -> Result<Self> {
+        Ok(Self::parse(text)?)
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Period {
     fn read(text: &str) -> Result<Self> {
         Ok(Self::parse(text)?)
     }

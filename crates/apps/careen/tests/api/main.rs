@@ -17,3 +17,4 @@ mod server;
 mod sight;
 mod signatures;
 mod terraform;
+mod upgrade;

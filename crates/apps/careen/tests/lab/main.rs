@@ -13,6 +13,7 @@ mod middleman;
 mod patching;
 mod reasons;
 mod reboots;
+mod restores;
 mod site;
 mod unprivileged;
 mod up;

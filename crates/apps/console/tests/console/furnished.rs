@@ -67,7 +67,8 @@ impl Furnished {
         let master = MasterKey::open_or_create(&folder.path().join("key")).unwrap();
         let (keys, _) = control::set_up(&store, &master, &scope(), None, now).await.unwrap();
         let clock = SimulatedClock::new(now);
-        let settings = Settings { home: scope(), replica: "one".to_owned() };
+        let settings =
+            Settings { home: scope(), replica: "one".to_owned(), retention: control::reconcilers::Retention::FOREVER };
         let hands = Arc::new(Hands(clock.clone()));
         let server = Server::new(store, keys, settings, hands, Box::new(SeededIds::new(7)));
         Self { server, clock, _folder: folder }

@@ -10,12 +10,14 @@ mod departures;
 mod dispatch;
 mod heartbeats;
 mod live_output;
+mod retention;
 mod turns;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 
+pub use retention::Retention;
 pub use turns::{Turn, TurnEnd, Turns};
 
 use crate::{Error, Server};
@@ -29,6 +31,7 @@ pub static RECONCILERS: &[Reconciler] = &[
     console_sessions::RECONCILER,
     live_output::RECONCILER,
     live_output::LEFTOVERS,
+    retention::RECONCILER,
 ];
 
 /// Something that is done again and again.
