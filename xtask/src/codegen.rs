@@ -19,17 +19,25 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Service {
     /// Module and file name, and the name requests are signed with.
     pub(crate) name: &'static str,
-    /// Where botocore keeps the model, below its `data` folder, without `.gz`.
-    source: &'static str,
+    /// Where the model comes from.
+    source: Source,
     /// Operations by the module that their shapes go to. What several modules need goes to `common`.
     pub(crate) modules: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// Where a service's model comes from.
+enum Source {
+    /// AWS's: botocore keeps it here, below its `data` folder, without `.gz`. A stripped copy is committed.
+    Botocore(&'static str),
+    /// Our own: it lies here, below the folder of models, whole, and is given to callers as it is.
+    Own(&'static str),
 }
 
 /// The operations. This is the only list of them: add one here, run `cargo xtask codegen --from DIR`.
 const SERVICES: &[Service] = &[
     Service {
         name: "ssm",
-        source: "ssm/2014-11-06/service-2.json",
+        source: Source::Botocore("ssm/2014-11-06/service-2.json"),
         modules: &[
             ("activations", &["CreateActivation", "DeleteActivation", "DescribeActivations"]),
             ("nodes", &["DescribeInstanceInformation", "DeregisterManagedInstance", "UpdateManagedInstanceRole"]),
@@ -63,7 +71,20 @@ const SERVICES: &[Service] = &[
             ("documents", &["GetDocument", "DescribeDocument", "ListDocuments", "DescribeDocumentPermission"]),
         ],
     },
-    Service { name: "sts", source: "sts/2011-06-15/service-2.json", modules: &[("identity", &["GetCallerIdentity"])] },
+    Service {
+        name: "sts",
+        source: Source::Botocore("sts/2011-06-15/service-2.json"),
+        modules: &[("identity", &["GetCallerIdentity"])],
+    },
+    Service {
+        name: "careen",
+        source: Source::Own("careen/service-2.json"),
+        modules: &[
+            ("audit", &["ListAuditRecords", "GetAuditRecord", "VerifyAuditLog"]),
+            ("server", &["GetServerInformation"]),
+            ("reasons", &["ListPackageChanges", "GetEffectivePatchBaseline", "ListPatchReasons"]),
+        ],
+    },
 ];
 
 /// Shapes that are secrets although their model does not say so.
@@ -101,13 +122,14 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 fn generate(service: &Service, room: &Path, from: Option<&Path>, output: &mut write::Output) -> Result<()> {
     let stripped = room.join(format!("model/{}.json", service.name));
-    let model = match from {
-        Some(data) => {
-            let model = model::Model::read_source(&data.join(service.source))?.reduced(service)?;
+    let model = match (&service.source, from) {
+        (Source::Botocore(path), Some(data)) => {
+            let model = model::Model::read_source(&data.join(path))?.reduced(service)?;
             output.add_text(&stripped, model.to_json()?)?;
             model
         }
-        None => model::Model::read_stripped(&stripped)?,
+        (Source::Botocore(_), None) => model::Model::read_stripped(&stripped)?,
+        (Source::Own(path), _) => model::Model::read_source(&room.join("model").join(path))?.whole(service)?,
     };
     let plan = plan::Plan::new(service, &model)?;
     let folder = room.join("src/generated").join(service.name);

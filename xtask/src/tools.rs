@@ -33,7 +33,7 @@ struct Need {
     lab: bool,
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 8] = [
     Need { package: "postgresql", probe: Probe::Postgres, reason: "the store's second database", lab: false },
     Need {
         package: "python3-venv",
@@ -41,6 +41,7 @@ const NEEDS: [Need; 7] = [
         reason: "the AWS CLI's surroundings",
         lab: false,
     },
+    Need { package: "sqlite3", probe: Probe::Program("sqlite3"), reason: "a database owner's own edits", lab: false },
     Need { package: "gnupg", probe: Probe::Program("gpg"), reason: "signed repositories made in tests", lab: false },
     Need { package: "mmdebstrap", probe: Probe::Program("mmdebstrap"), reason: "the lab's Debian root", lab: true },
     Need { package: "iproute2", probe: Probe::Program("ip"), reason: "the lab's switch and cables", lab: true },

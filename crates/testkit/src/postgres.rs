@@ -46,6 +46,14 @@ impl TestDatabase {
         url_of(&self.server, &self.name)
     }
 
+    /// Runs statements in it with psql, as its owner would, past every program of ours.
+    ///
+    /// # Errors
+    /// When one fails.
+    pub fn sql(&self, statements: &str) -> anyhow::Result<String> {
+        sql(&self.url(), statements)
+    }
+
     /// Its name on the server.
     #[must_use]
     pub fn name(&self) -> &str {

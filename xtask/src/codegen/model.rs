@@ -155,6 +155,21 @@ impl Shape {
 pub(crate) struct Source(Value);
 
 impl Source {
+    /// All of it: what a model of our own offers, the list of operations must name.
+    pub(crate) fn whole(self, service: &Service) -> Result<Model> {
+        let offered: Vec<String> =
+            self.part("operations")?.as_object().into_iter().flat_map(|o| o.keys().cloned()).collect();
+        let shapes = self.part("shapes")?.as_object().map_or(0, serde_json::Map::len);
+        let model = self.reduced(service)?;
+        if let Some(name) = offered.iter().find(|name| !model.operations.contains_key(*name)) {
+            bail!("the model of {} offers {name}, which the list of operations does not name", service.name);
+        }
+        if shapes != model.shapes.len() {
+            bail!("the model of {} has shapes that no operation needs", service.name);
+        }
+        Ok(model)
+    }
+
     /// Only the served operations and the shapes they reach.
     pub(crate) fn reduced(self, service: &Service) -> Result<Model> {
         let operations = service.modules.iter().flat_map(|(_, operations)| *operations);

@@ -137,7 +137,7 @@ impl Row {
     }
 }
 
-fn parse_json<T: DeserializeOwned>(column: &str, text: &str) -> Result<T, ReadError> {
+pub(crate) fn parse_json<T: DeserializeOwned>(column: &str, text: &str) -> Result<T, ReadError> {
     serde_json::from_str(text).map_err(|e| ReadError::Corrupt(format!("column {column}: {e}")))
 }
 

@@ -37,15 +37,16 @@ pub use error::{ApplyError, OpenError, ReadError};
 #[cfg(feature = "faults")]
 pub use faults::Fault;
 pub use store::Store;
+pub use tables::audit::{AuditEntry, AuditOutcome, AuditQuery};
 pub use tables::commands::{CommandKey, CommandQuery, InvocationKey, InvocationQuery};
 pub use tables::inventory::{InventoryApply, InventoryHead, OfferedVersion, PackageChanged, VersionSeen};
-pub use tables::logs::{AuditEntry, AuditQuery, EventEntry, Order};
+pub use tables::logs::{EventEntry, Order};
 pub use tables::nodes::{ListedNode, NodeQuery};
 pub use tables::patching::{NodePatchSummary, PatchGroupQuery, PatchQuery, PatchStateChanged};
 pub use tables::records::{
     AccessKeyRow, AccessKeyStatus, IdempotencyRow, ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest,
 };
 pub use tables::retention::RecordKind;
-pub use write::{InventoryWrite, RecordWrite, Write};
+pub use write::{AuditWrite, InventoryWrite, RecordWrite, Write};
 
 use identifiers::Timestamp;

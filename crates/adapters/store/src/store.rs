@@ -198,6 +198,24 @@ impl Store {
         })
     }
 
+    /// Which database it is: `SQLite` or `PostgreSQL`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match *self.backend {
+            Backend::Sqlite { .. } => "SQLite",
+            Backend::Postgres { .. } => "PostgreSQL",
+        }
+    }
+
+    /// The version of the schema.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn schema_get(&self) -> Result<i64, ReadError> {
+        let sql = "SELECT COALESCE(MAX(version), 0) AS version FROM schema_version";
+        Ok(self.fetch_optional(sql, vec![]).await?.map(|row| row.int("version")).transpose()?.unwrap_or(0))
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

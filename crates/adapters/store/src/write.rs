@@ -17,8 +17,23 @@ pub enum Write {
     Command(commands::Write),
     /// What is present on nodes, and what is offered to them.
     Inventory(InventoryWrite),
+    /// The chain of sealed audit records.
+    Audit(AuditWrite),
     /// What no domain knows.
     Record(RecordWrite),
+}
+
+/// Writes to the chain of sealed audit records. The records themselves come with what they record.
+#[derive(Debug, Clone)]
+pub enum AuditWrite {
+    /// Adds a seal; [`crate::ApplyError::Duplicate`] where another was given that number first.
+    SealPut(Box<audit::Seal>),
+    /// Removes the records of all batches up to this seal. The seals stay, so that the rest can still be verified. Whoever
+    /// does this adds a record of [`audit::PRUNE_ACTION`].
+    Prune {
+        /// The last seal whose records are removed.
+        through_seal: i64,
+    },
 }
 
 /// Writes of the server itself.
@@ -114,6 +129,11 @@ impl From<InventoryWrite> for Write {
         Self::Inventory(write)
     }
 }
+impl From<AuditWrite> for Write {
+    fn from(write: AuditWrite) -> Self {
+        Self::Audit(write)
+    }
+}
 impl From<RecordWrite> for Write {
     fn from(write: RecordWrite) -> Self {
         Self::Record(write)
@@ -127,6 +147,7 @@ impl Write {
             Self::Node(_) | Self::Command(_) => false,
             Self::Patch(write) => matches!(write, patching::Write::ReportPut(_)),
             Self::Inventory(write) => matches!(write, InventoryWrite::Apply(_)),
+            Self::Audit(write) => matches!(write, AuditWrite::SealPut(_)),
             Self::Record(write) => {
                 matches!(write, RecordWrite::IdempotencyPut(_) | RecordWrite::SignInLinkUse { .. })
             }
@@ -139,6 +160,7 @@ impl Write {
             Self::Patch(write) => tables::patching::apply(connection, scope, write).await,
             Self::Command(write) => tables::commands::apply(connection, scope, write).await,
             Self::Inventory(write) => tables::inventory::apply(connection, scope, write).await,
+            Self::Audit(write) => tables::audit::apply(connection, scope, write).await,
             Self::Record(write) => tables::records::apply(connection, scope, write).await,
         }
     }

@@ -6,7 +6,7 @@ use access::Principal;
 use aws_wire::{
     AwsError, JSON_1_1_CONTENT_TYPE, query,
     sigv4::{self, Protocol, SignedRequest, Verified},
-    ssm, sts,
+    sts,
 };
 use axum::{
     body::{Body, to_bytes},
@@ -91,8 +91,8 @@ async fn dispatch(
     match protocol {
         Protocol::AwsJson => {
             let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let operation = ssm::route(target).ok_or_else(AwsError::unknown_operation)?;
-            signed_for(&verified, ssm::SIGNING_NAME, protocol)?;
+            let operation = aws_wire::route(target).ok_or_else(AwsError::unknown_operation)?;
+            signed_for(&verified, operation.service(), protocol)?;
             operations::answer_json(&context, operation, body).await
         }
         Protocol::Query => {

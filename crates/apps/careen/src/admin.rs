@@ -17,7 +17,9 @@ use tokio::{
 };
 
 use crate::{
-    audit, backup,
+    audit,
+    aws_model::{self, AwsModelOptions},
+    backup,
     configuration::{self, Configuration, ConfigurationAnswer, ServerOptions, data_folder},
     logs, retention, terminal,
 };
@@ -50,6 +52,8 @@ pub(crate) enum AdminTask {
     Check(Box<backup::CheckOptions>),
     /// Print how long each kind of record is kept, and how many would be removed now; try other times with the flags.
     Retention(Box<ServerOptions>),
+    /// Write the model of the service `careen`, so that `aws careen …` and the SDKs can call it. Works without a server.
+    AwsModel(AwsModelOptions),
 }
 
 /// What may be asked.
@@ -62,7 +66,7 @@ pub(crate) enum Question {
     Backup,
     Check,
     Retention(retention::RetentionQuestion),
-    Audit(audit::AuditQuestion),
+    Audit(Box<audit::AuditQuestion>),
     Logs(logs::LogsQuestion),
 }
 
@@ -76,6 +80,8 @@ pub(crate) enum Answer {
     Alive,
     /// It went wrong.
     Error(String),
+    /// That was all.
+    Done,
 }
 
 pub(crate) async fn run(task: AdminTask) -> Result<()> {
@@ -87,6 +93,7 @@ pub(crate) async fn run(task: AdminTask) -> Result<()> {
         AdminTask::Restore(options) => backup::restore(&options).await,
         AdminTask::Retention(options) => retention::run(&options).await,
         AdminTask::Check(options) => backup::check(&options).await,
+        AdminTask::AwsModel(options) => aws_model::run(&options),
     }
 }
 
@@ -101,18 +108,28 @@ pub(crate) fn sign_in_url(configuration: &Configuration, token: &str) -> String 
 
 /// Asks the server of a data folder and prints what it answers.
 pub(crate) async fn ask(data: &Path, question: &Question) -> Result<()> {
+    ask_each(data, question, |line| {
+        terminal::say(line);
+        Ok(())
+    })
+    .await
+}
+
+/// Asks the server of a data folder and gives each line that it answers to `take`.
+pub(crate) async fn ask_each(data: &Path, question: &Question, mut take: impl FnMut(&str) -> Result<()>) -> Result<()> {
     let socket = UnixStream::connect(&socket_path(data)).await.with_context(|| {
         format!("no server is running on {}; start one with: careen server --data {}", data.display(), data.display())
     })?;
     let mut lines = put(socket, question).await?.lines();
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line)? {
-            Answer::Line(line) => terminal::say(&line),
+            Answer::Line(line) => take(&line)?,
             Answer::Alive => {}
             Answer::Error(message) => bail!(message),
+            Answer::Done => return Ok(()),
         }
     }
-    Ok(())
+    bail!("the server ended before its answer was complete")
 }
 
 /// The first line that the server of a data folder answers; none if no server is running there.
@@ -144,6 +161,7 @@ pub(crate) async fn answer_line(reader: &mut BufReader<UnixStream>) -> Result<St
         Answer::Line(line) => Ok(line),
         Answer::Alive => bail!("the server gave no answer"),
         Answer::Error(message) => bail!(message),
+        Answer::Done => bail!("the server gave no answer"),
     }
 }
 
@@ -199,12 +217,14 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
         Some(Question::Backup) => backup::answer_backup(&server, &mut writer).await,
         Some(Question::Retention(question)) => retention::answer(&server, question, &mut writer).await,
         Some(Question::Check) => backup::answer_check(&server, &mut writer).await,
-        Some(Question::Audit(question)) => audit::answer(&server, &configuration.home, question, &mut writer).await,
+        Some(Question::Audit(question)) => audit::answer(&server, &configuration.home, *question, &mut writer).await,
         Some(Question::Logs(question)) => logs::answer(&server, &configuration.home, question, &mut writer).await,
     };
-    if let Err(error) = result {
-        let _ = tell(&mut writer, &Answer::Error(format!("{error:#}"))).await;
-    }
+    let end = match result {
+        Ok(()) => Answer::Done,
+        Err(error) => Answer::Error(format!("{error:#}")),
+    };
+    let _ = tell(&mut writer, &end).await;
 }
 
 /// Writes one line of an answer.

@@ -5,6 +5,7 @@
 
 mod admin;
 mod audit;
+mod aws_model;
 mod backup;
 mod certificates;
 mod configuration;
@@ -38,8 +39,8 @@ enum Task {
         #[command(subcommand)]
         task: admin::AdminTask,
     },
-    /// Print the audit records of a running server, one JSON object a line, oldest first.
-    Audit(audit::AuditOptions),
+    /// Print the audit records of a running server, one JSON object a line, oldest first; export or verify them.
+    Audit(Box<audit::AuditOptions>),
     /// Print what a command's nodes have written; with --follow as it comes.
     Logs(logs::LogsOptions),
     /// The agent: `careen agent register|run|status`, as `careen-agent` has them.
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         Task::Server(options) => serve::runtime().and_then(|runtime| runtime.block_on(serve::run(options))),
         Task::Admin { task } => serve::runtime().and_then(|runtime| runtime.block_on(admin::run(task))),
         Task::Logs(options) => serve::runtime().and_then(|runtime| runtime.block_on(logs::run(options))),
-        Task::Audit(options) => serve::runtime().and_then(|runtime| runtime.block_on(audit::run(options))),
+        Task::Audit(options) => serve::runtime().and_then(|runtime| runtime.block_on(audit::run(*options))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

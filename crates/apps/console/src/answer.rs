@@ -33,9 +33,11 @@ pub(crate) fn see_other(to: &str) -> Response {
 /// An error as a page: its public half, and for what went wrong here the id that the log has it under.
 pub(crate) fn trouble(context: &Context, person: Option<&Person>, error: &Error) -> Response {
     let (status, title) = match error.code {
-        "InvalidInstanceId" | "InvalidCommandId" | "InvocationDoesNotExist" | "DoesNotExistException" => {
-            (StatusCode::NOT_FOUND, "Not found")
-        }
+        "InvalidInstanceId"
+        | "InvalidCommandId"
+        | "InvocationDoesNotExist"
+        | "DoesNotExistException"
+        | "ResourceNotFoundException" => (StatusCode::NOT_FOUND, "Not found"),
         "AccessDeniedException" => (StatusCode::FORBIDDEN, "Not allowed"),
         "InternalServerError" => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
         _ => (StatusCode::BAD_REQUEST, "That does not work"),

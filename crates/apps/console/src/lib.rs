@@ -7,6 +7,7 @@
 
 mod answer;
 mod assets;
+mod audit_room;
 mod guard;
 mod rooms;
 mod session;
@@ -37,6 +38,10 @@ pub fn router(server: Arc<Server>, names: ServerNames) -> Router {
         .route("/commands/{command}", get(rooms::command))
         .route("/commands/{command}/{node}", get(rooms::invocation))
         .route("/commands/{command}/{node}/output", get(rooms::new_output))
+        .route("/audit", get(audit_room::list))
+        .route("/audit/export", get(audit_room::export))
+        .route("/audit/verify", post(audit_room::verify))
+        .route("/audit/{seq}", get(audit_room::record))
         .route("/sign-in", get(session::sign_in_page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/assets/console.css", get(assets::css))

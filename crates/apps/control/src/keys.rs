@@ -11,6 +11,8 @@ pub struct Keys {
     pub job: SigningKey,
     /// Who signs the certificates of the listeners, where none are given.
     pub authority: CertificateAuthority,
+    /// What the seals of the audit log are signed with.
+    pub audit: SigningKey,
     /// Seals the secrets of access keys.
     pub secrets: Sealer,
     /// Seals page tokens.
@@ -27,12 +29,14 @@ impl Keys {
         identity: SigningKey,
         job: SigningKey,
         authority: CertificateAuthority,
+        audit: SigningKey,
         incarnation: u64,
     ) -> Self {
         Self {
             identity,
             job,
             authority,
+            audit,
             secrets: master.sealer("access-key"),
             pages: master.sealer("page-token"),
             activations: master.sealer("activation"),

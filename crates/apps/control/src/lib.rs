@@ -5,6 +5,7 @@
 //! stored (`store`), or any rule (the core).
 
 pub mod agents;
+mod audit_log;
 mod call;
 mod clock;
 mod commit;
@@ -31,6 +32,7 @@ mod snapshot;
 mod tags;
 pub mod views;
 
+pub use audit_log::{AuditLines, AuditSearch, ExportForm, shown_verification};
 pub use call::{Operate, perform, wire_error};
 pub use clock::{Clock, SystemClock};
 pub use context::Context;

@@ -9,8 +9,8 @@ use store::Store;
 use tokio::sync::Notify;
 
 use crate::{
-    Clock, Context, Keys, Metrics, Settings, agents::output::LiveOutputs, ends::Requests, pings::Pings,
-    readiness::Readiness, reconcilers::Turns, sessions::Sessions,
+    Clock, Context, Keys, Metrics, Settings, agents::output::LiveOutputs, audit_log::Heads, ends::Requests,
+    pings::Pings, readiness::Readiness, reconcilers::Turns, sessions::Sessions,
 };
 
 /// One server process: the store, the keys, the clock, and who is connected.
@@ -35,6 +35,7 @@ pub struct Server {
     pub(crate) pings: Pings,
     pub(crate) requests: Requests,
     pub(crate) live_outputs: LiveOutputs,
+    pub(crate) audit_heads: Heads,
     pub(crate) woken: Notify,
 }
 
@@ -62,6 +63,7 @@ impl Server {
             pings: Pings::default(),
             requests: Requests::default(),
             live_outputs: LiveOutputs::default(),
+            audit_heads: Heads::default(),
             woken: Notify::new(),
         })
     }
@@ -117,6 +119,12 @@ impl Server {
     #[must_use]
     pub fn is_connected(&self, node: &identifiers::NodeId) -> bool {
         self.sessions.is_connected(node)
+    }
+
+    /// How many nodes are connected to this process.
+    #[must_use]
+    pub fn connected_count(&self) -> usize {
+        self.sessions.count()
     }
 
     /// Ends the agents' connections, so that they call again elsewhere or later.

@@ -83,7 +83,8 @@ pub async fn set_up(
     let identity = signing_key(store, master, home, "identity", now).await?;
     let job = signing_key(store, master, home, "job", now).await?;
     let authority = authority(store, master, home, now).await?;
-    let keys = Keys::new(master, identity, job, authority, incarnation);
+    let audit = signing_key(store, master, home, "audit", now).await?;
+    let keys = Keys::new(master, identity, job, authority, audit, incarnation);
     let first = match given {
         Some((id, secret)) => given_key(store, &keys, home, &id, secret, now).await?,
         None => own_key(store, &keys, home, now).await?,

@@ -341,7 +341,7 @@ pub async fn node(context: &Context, id: &str, filter: PatchFilter, after: Optio
     let member = snapshot::members(context, &query).await?.pop();
     let member = member.unwrap_or(Member { node: found, ping: None, tags: Tags::new(), patches: None });
     let patch_group = patch_group_of(&member.tags);
-    let baseline = match OperatingSystem::of(&distribution(&member.node)) {
+    let baseline = match operating_system(&member.node) {
         Some(os) => Some(snapshot::effective_baseline(context, patch_group.as_ref(), os).await?),
         None => None,
     };
@@ -371,6 +371,11 @@ pub async fn node(context: &Context, id: &str, filter: PatchFilter, after: Optio
         commands_more,
         busy,
     })
+}
+
+/// The operating system that a node's baseline is chosen by; `None`: baselines do not know its distribution.
+pub(crate) fn operating_system(node: &ManagedNode) -> Option<OperatingSystem> {
+    OperatingSystem::of(&distribution(node))
 }
 
 fn distribution(node: &ManagedNode) -> Distribution {
@@ -435,11 +440,22 @@ fn history(changed: PackageChanged) -> PackageHistory {
 /// # Errors
 /// As [`node`].
 pub async fn package_history(context: &Context, id: &str, after: Option<&str>) -> Result<HistoryView, Error> {
+    package_changes(context, id, after, CHANGES_PAGE, "ValidationException").await
+}
+
+/// [`package_history`] in pages of `limit`, with `invalid` as the error for a bad token.
+pub(crate) async fn package_changes(
+    context: &Context,
+    id: &str,
+    after: Option<&str>,
+    limit: usize,
+    invalid: &'static str,
+) -> Result<HistoryView, Error> {
     authorise_node(context, id, &["ssm:DescribeInstanceInformation", "careen:ListPackageChanges"]).await?;
     let node = snapshot::node(context, id).await?.row;
-    let page = Page::open(context, "console/history", &node.node_id, after, CHANGES_PAGE, "ValidationException")?;
+    let page = Page::open(context, "ListPackageChanges", &node.node_id, after, limit, invalid)?;
     let last = page.after.as_deref().and_then(|key| changed_of(&node.node_id, key));
-    let rows = changes(context, &node.node_id, last.as_ref(), CHANGES_PAGE + 1).await?;
+    let rows = changes(context, &node.node_id, last.as_ref(), limit + 1).await?;
     let (rows, next) = cut(context, &page, rows, changed_key)?;
     Ok(HistoryView { node, changes: rows.into_iter().map(history).collect(), next })
 }

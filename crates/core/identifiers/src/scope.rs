@@ -62,7 +62,17 @@ impl Scope {
     /// The ARN of something of the `ssm` service in this scope, e.g. `arn:aws:ssm:us-east-1:000000000000:patchbaseline/pb-…`.
     #[must_use]
     pub fn ssm_arn(&self, resource: &str) -> String {
-        format!("arn:aws:ssm:{}:{}:{resource}", self.region.0, self.account.0)
+        self.arn("ssm", resource)
+    }
+
+    /// The ARN of something of Careen's own service in this scope, e.g. `arn:aws:careen:us-east-1:000000000000:audit`.
+    #[must_use]
+    pub fn careen_arn(&self, resource: &str) -> String {
+        self.arn("careen", resource)
+    }
+
+    fn arn(&self, service: &str, resource: &str) -> String {
+        format!("arn:aws:{service}:{}:{}:{resource}", self.region.0, self.account.0)
     }
 }
 

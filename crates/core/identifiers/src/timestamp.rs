@@ -92,6 +92,12 @@ impl Timestamp {
         self.written("%Y-%m-%dT%H:%M:%S.%3fZ")
     }
 
+    /// `2026-11-22T15:00:00.000000Z`: with all that is known of it.
+    #[must_use]
+    pub fn to_rfc3339_micros(self) -> String {
+        self.written("%Y-%m-%dT%H:%M:%S.%6fZ")
+    }
+
     /// `2026-11-22T15:00:00Z`.
     #[must_use]
     pub fn to_rfc3339_seconds(self) -> String {
@@ -123,6 +129,7 @@ mod tests {
     fn an_instant_is_read_and_written() {
         let at = Timestamp::parse("2020-02-19T18:18:03.419Z").unwrap();
         assert_eq!(at.to_rfc3339_millis(), "2020-02-19T18:18:03.419Z");
+        assert_eq!(at.to_rfc3339_micros(), "2020-02-19T18:18:03.419000Z");
         assert_eq!(at.to_rfc3339_seconds(), "2020-02-19T18:18:03Z");
         assert_eq!(at.to_human(), "2020-02-19 18:18:03 UTC");
         assert!((at.as_wire_seconds() - 1_582_136_283.419).abs() < 1e-6);

@@ -1,5 +1,5 @@
 use crate::query::escape;
-use crate::ssm;
+use crate::{careen, ssm};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -114,7 +114,7 @@ impl AwsError {
 }
 
 fn shape_of(code: &str) -> Option<&'static ErrorShape> {
-    ssm::ERRORS.iter().find(|shape| shape.name == code)
+    ssm::ERRORS.iter().chain(careen::ERRORS).find(|shape| shape.name == code)
 }
 
 #[cfg(test)]

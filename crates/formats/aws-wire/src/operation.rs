@@ -1,5 +1,5 @@
 use crate::shape::Shape;
-use crate::{ssm, sts};
+use crate::{careen, ssm, sts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,6 +18,15 @@ pub enum Operation {
     Ssm(ssm::Operation),
     /// Security Token Service: Query.
     Sts(sts::Operation),
+    /// Careen's own: awsJson1.1.
+    Careen(careen::Operation),
+}
+
+/// The operation that an `X-Amz-Target` header names, e.g. `AmazonSSM.SendCommand` or `Careen.ListAuditRecords`.
+#[must_use]
+pub fn route(target: &str) -> Option<Operation> {
+    let own = || careen::route(target).map(Operation::Careen);
+    ssm::route(target).map(Operation::Ssm).or_else(own)
 }
 
 impl Operation {
@@ -27,12 +36,13 @@ impl Operation {
         self.shape().name
     }
 
-    /// The service's signing name and action prefix: `ssm` or `sts`.
+    /// The service's signing name and action prefix: `ssm`, `sts` or `careen`.
     #[must_use]
     pub fn service(self) -> &'static str {
         match self {
             Self::Ssm(_) => ssm::SIGNING_NAME,
             Self::Sts(_) => sts::SIGNING_NAME,
+            Self::Careen(_) => careen::SIGNING_NAME,
         }
     }
 
@@ -53,6 +63,7 @@ impl Operation {
         match self {
             Self::Ssm(operation) => operation.shape(),
             Self::Sts(operation) => operation.shape(),
+            Self::Careen(operation) => operation.shape(),
         }
     }
 }

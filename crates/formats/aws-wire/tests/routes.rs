@@ -1,6 +1,6 @@
 //! Which operation a request names, and what is known of it.
 
-use aws_wire::{Operation, ssm, sts};
+use aws_wire::{Operation, careen, route, ssm, sts};
 
 #[test]
 fn a_target_names_an_operation() {
@@ -23,6 +23,17 @@ fn every_operation_is_routed_to_itself() {
             assert!(ssm::ERRORS.iter().any(|shape| shape.name == *error), "{error}");
         }
     }
+}
+
+#[test]
+fn each_service_has_its_own_targets() {
+    assert_eq!(route("AmazonSSM.SendCommand"), Some(Operation::Ssm(ssm::Operation::SendCommand)));
+    for operation in careen::Operation::ALL {
+        let found = route(&format!("Careen.{}", operation.name())).unwrap();
+        assert_eq!((found, found.service()), (Operation::Careen(*operation), "careen"));
+        assert_eq!(route(&format!("AmazonSSM.{}", operation.name())), None);
+    }
+    assert_eq!(route("Careen.SendCommand"), None);
 }
 
 #[test]

@@ -117,6 +117,24 @@ async fn open(folder: &TempDir, postgres: Option<&TestDatabase>) -> anyhow::Resu
 }
 
 impl SimulatedFleet {
+    /// Runs statements in the database with sqlite3 or psql, as its owner would, past every server.
+    ///
+    /// # Errors
+    /// When one fails.
+    pub fn database_owner(&self, statements: &str) -> anyhow::Result<String> {
+        if let Some(database) = &self.ground.postgres {
+            return database.sql(statements);
+        }
+        let mut command = std::process::Command::new("sqlite3");
+        command
+            .args(["-bail", "-cmd", ".timeout 10000"])
+            .arg(self.ground.folder.path().join("careen.db"))
+            .arg(statements);
+        let ended =
+            crate::run_bounded(&mut command, std::time::Duration::from_secs(60)).context("sqlite3 is needed")?;
+        ended.expect_success(statements)
+    }
+
     pub(super) async fn start_servers(&mut self, count: usize) -> anyhow::Result<()> {
         for place in 0..count.max(1) {
             let server = self.ground.start(&self.clock, &self.ids, place, 1).await?;

@@ -15,6 +15,33 @@ CREATE TABLE replica (
 
 -- Sealed audit records.
 
+CREATE TABLE audit_seal (
+    account TEXT COLLATE "C" NOT NULL,
+    region TEXT COLLATE "C" NOT NULL,
+    number BIGINT NOT NULL,
+    first_seq BIGINT NOT NULL,
+    last_seq BIGINT NOT NULL,
+    record_count BIGINT NOT NULL,
+    record_digests BYTEA NOT NULL,
+    records_digest BYTEA NOT NULL,
+    previous_digest BYTEA NOT NULL,
+    sealed_at BIGINT NOT NULL,
+    digest BYTEA NOT NULL,
+    public_key BYTEA NOT NULL,
+    signature BYTEA NOT NULL,
+    PRIMARY KEY (account, region, number)
+);
+CREATE INDEX audit_seal_by_last_seq ON audit_seal (account, region, last_seq);
+
+DROP INDEX audit_by_principal;
+CREATE INDEX audit_by_principal ON audit (account, region, principal, at, seq);
+DROP INDEX audit_by_resource;
+CREATE INDEX audit_by_resource ON audit (account, region, resource, at, seq);
+CREATE INDEX audit_by_action ON audit (account, region, action, at, seq);
+CREATE INDEX audit_by_request ON audit (account, region, request_id, at, seq);
+CREATE INDEX audit_by_source_address ON audit (account, region, source_address, at, seq);
+CREATE INDEX audit_refused ON audit (account, region, at, seq) WHERE outcome <> 'done';
+
 -- Live output.
 
 -- What steps have written while they run, in pieces; gone when their results are there. Positions count bytes: stream_* of

@@ -17,6 +17,37 @@ CREATE TABLE replica (
 
 -- Sealed audit records.
 
+-- The chain of sealed batches: each seal covers the audit records after those of the seal before, and that seal's digest.
+-- It stays when retention removes its records; their list (record_digests) is empty from then on.
+CREATE TABLE audit_seal (
+    account TEXT NOT NULL,
+    region TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    first_seq BIGINT NOT NULL,
+    last_seq BIGINT NOT NULL,
+    record_count BIGINT NOT NULL,
+    record_digests BLOB NOT NULL,
+    records_digest BLOB NOT NULL,
+    previous_digest BLOB NOT NULL,
+    sealed_at BIGINT NOT NULL,
+    digest BLOB NOT NULL,
+    public_key BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    PRIMARY KEY (account, region, number)
+);
+CREATE INDEX audit_seal_by_last_seq ON audit_seal (account, region, last_seq);
+
+-- The audit log is searched in the order of time, whatever it is searched for. Records that are not of requests that were
+-- done are few.
+DROP INDEX audit_by_principal;
+CREATE INDEX audit_by_principal ON audit (account, region, principal, at, seq);
+DROP INDEX audit_by_resource;
+CREATE INDEX audit_by_resource ON audit (account, region, resource, at, seq);
+CREATE INDEX audit_by_action ON audit (account, region, action, at, seq);
+CREATE INDEX audit_by_request ON audit (account, region, request_id, at, seq);
+CREATE INDEX audit_by_source_address ON audit (account, region, source_address, at, seq);
+CREATE INDEX audit_refused ON audit (account, region, at, seq) WHERE outcome <> 'done';
+
 -- Live output.
 
 -- What steps have written while they run, in pieces; gone when their results are there. Positions count bytes: stream_* of

@@ -1,5 +1,6 @@
 //! One module for each domain's tables: how its writes become rows, and how rows are read.
 
+pub(crate) mod audit;
 pub(crate) mod commands;
 pub(crate) mod inventory;
 mod inventory_delta;

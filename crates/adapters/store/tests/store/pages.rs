@@ -6,7 +6,7 @@ use changes::Changes;
 use commands::{Command, CommandState, EndState, Invocation, InvocationState};
 use nodes::NodeState;
 use std::collections::BTreeSet;
-use store::{AuditQuery, CommandKey, CommandQuery, InvocationKey, InvocationQuery, NodeQuery, Order};
+use store::{AuditOutcome, AuditQuery, CommandKey, CommandQuery, InvocationKey, InvocationQuery, NodeQuery, Order};
 
 on_both! {
     async fn nodes_are_paged_by_id(lab: &Lab) {
@@ -148,7 +148,7 @@ on_both! {
             loop {
                 let page = store.audit_list(&scope, &AuditQuery { order, after, ..AuditQuery::all(5) }).await.unwrap();
                 let Some(last) = page.last() else { break };
-                after = Some(last.seq);
+                after = Some((last.record.at, last.seq));
                 seen.extend(page.into_iter().map(|entry| entry.seq));
             }
             assert_eq!(seen, expected);
@@ -160,6 +160,9 @@ on_both! {
         assert_eq!(count(AuditQuery { resource: Some("r1".into()), action: Some("a:Two".into()), ..all.clone() }).await, 3);
         assert_eq!(count(AuditQuery { from: Some(at(3)), until: Some(at(5)), ..all.clone() }).await, 2);
         assert_eq!(count(AuditQuery { request_id: Some("request-7".into()), ..all.clone() }).await, 1);
+        assert_eq!(count(AuditQuery { outcome: Some(AuditOutcome::Done), ..all.clone() }).await, 12);
+        assert_eq!(count(AuditQuery { outcome: Some(AuditOutcome::Refused), ..all.clone() }).await, 0);
+        assert_eq!(count(AuditQuery { source_address: Some("10.9.9.9".into()), ..all.clone() }).await, 0);
         assert_eq!(count(AuditQuery { principal: Some("' OR 1=1 --".into()), ..all }).await, 0);
     }
 }

@@ -10,6 +10,7 @@ mod clients;
 mod commands;
 mod configuration;
 mod operation;
+mod own_service;
 mod pages;
 mod patch_groups;
 mod predefined;

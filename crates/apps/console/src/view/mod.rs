@@ -2,6 +2,7 @@
 //! read and of the present. All texts are escaped by the templates; what hosts and callers wrote is also bounded and
 //! freed of control characters ([`text::clean`]).
 
+mod audit;
 mod commands;
 mod fleet;
 mod node;
@@ -9,6 +10,7 @@ mod text;
 
 use askama::Template;
 
+pub(crate) use audit::{Audit, AuditRecord, AuditVerification};
 pub(crate) use commands::{Command, Commands, Invocation, NewOutput};
 pub(crate) use fleet::{Fleet, filter_of as fleet_filter};
 pub(crate) use node::{History, Node, filter_of as patch_filter};

@@ -18,15 +18,21 @@ mod describe_instance_patches;
 mod describe_patch_baselines;
 mod describe_patch_groups;
 mod documents;
+mod get_audit_record;
 mod get_caller_identity;
 mod get_command_invocation;
 mod get_default_patch_baseline;
 mod get_document;
+mod get_effective_patch_baseline;
 mod get_patch_baseline;
 mod get_patch_baseline_for_patch_group;
+mod get_server_information;
+mod list_audit_records;
 mod list_command_invocations;
 mod list_commands;
 mod list_documents;
+mod list_package_changes;
+mod list_patch_reasons;
 mod list_tags_for_resource;
 mod register_default_patch_baseline;
 mod register_patch_baseline_for_patch_group;
@@ -35,15 +41,16 @@ mod send_command;
 mod shown_commands;
 mod update_managed_instance_role;
 mod update_patch_baseline;
+mod verify_audit_log;
 
-use aws_wire::{AwsError, Operation, ssm, sts};
+use aws_wire::{AwsError, Operation, careen, ssm, sts};
 
 use crate::{Context, call::perform_json};
 
 macro_rules! route {
-    ($context:expr, $operation:expr, $body:expr, [$($name:ident $request:ident),* $(,)?]) => {
+    ($service:ident, $context:expr, $operation:expr, $body:expr, [$($name:ident $request:ident),* $(,)?]) => {
         match $operation {
-            $(ssm::Operation::$name => perform_json::<ssm::$request>($context, $body).await,)*
+            $($service::Operation::$name => perform_json::<$service::$request>($context, $body).await,)*
         }
     };
 }
@@ -53,8 +60,29 @@ macro_rules! route {
 ///
 /// # Errors
 /// The AWS error to be written.
-pub async fn answer_json(context: &Context, operation: ssm::Operation, body: &[u8]) -> Result<Vec<u8>, AwsError> {
-    route!(context, operation, body, [
+pub async fn answer_json(context: &Context, operation: Operation, body: &[u8]) -> Result<Vec<u8>, AwsError> {
+    match operation {
+        Operation::Ssm(operation) => answer_ssm(context, operation, body).await,
+        Operation::Careen(operation) => answer_careen(context, operation, body).await,
+        // No target names it: its requests are Query.
+        Operation::Sts(_) => Err(AwsError::unknown_operation()),
+    }
+}
+
+async fn answer_careen(context: &Context, operation: careen::Operation, body: &[u8]) -> Result<Vec<u8>, AwsError> {
+    route!(careen, context, operation, body, [
+        GetAuditRecord GetAuditRecordRequest,
+        GetEffectivePatchBaseline GetEffectivePatchBaselineRequest,
+        GetServerInformation GetServerInformationRequest,
+        ListAuditRecords ListAuditRecordsRequest,
+        ListPackageChanges ListPackageChangesRequest,
+        ListPatchReasons ListPatchReasonsRequest,
+        VerifyAuditLog VerifyAuditLogRequest,
+    ])
+}
+
+async fn answer_ssm(context: &Context, operation: ssm::Operation, body: &[u8]) -> Result<Vec<u8>, AwsError> {
+    route!(ssm, context, operation, body, [
         AddTagsToResource AddTagsToResourceRequest,
         CancelCommand CancelCommandRequest,
         CreateActivation CreateActivationRequest,
@@ -110,6 +138,7 @@ pub fn all() -> Vec<Operation> {
     ssm::Operation::ALL
         .iter()
         .map(|o| Operation::Ssm(*o))
+        .chain(careen::Operation::ALL.iter().map(|o| Operation::Careen(*o)))
         .chain([Operation::Sts(sts::Operation::GetCallerIdentity)])
         .collect()
 }

@@ -4,6 +4,7 @@
 //! Adding one is a file with a [`Reconciler`] in it, and its line in [`RECONCILERS`]; the console, `/metrics` and
 //! `/readyz` show it then. This module decides when each has its turn. It deliberately does not know what any of them does.
 
+mod audit_seals;
 mod client_tokens;
 mod console_sessions;
 mod departures;
@@ -32,6 +33,7 @@ pub static RECONCILERS: &[Reconciler] = &[
     live_output::RECONCILER,
     live_output::LEFTOVERS,
     retention::RECONCILER,
+    audit_seals::RECONCILER,
 ];
 
 /// Something that is done again and again.
@@ -88,6 +90,9 @@ pub async fn run(server: Arc<Server>, stopped: impl Future<Output = ()>) {
     // The last heartbeats are kept too.
     if let Err(error) = heartbeats::activate(&server).await {
         tracing::error!("the last heartbeats were not written: {}", error.message);
+    }
+    if let Err(error) = audit_seals::activate(&server, true).await {
+        tracing::error!("the last audit records were not sealed: {}", error.message);
     }
 }
 

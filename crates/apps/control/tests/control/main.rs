@@ -3,6 +3,7 @@
 // Clippy knows test functions, not the functions they share.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod audit_log;
 mod handshake;
 mod histories;
 mod live_output;

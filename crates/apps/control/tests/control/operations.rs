@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use store::AuditQuery;
 use testkit::fleet::{FleetDatabase, SimulatedFleet};
 
-use crate::support::{ask, call, context_in, home, node, on_both, root, with_fleet};
+use crate::support::{ask, ask_any, call, context_in, home, node, on_both, root, with_fleet};
 
 /// What an operation does to what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,17 @@ fn request(operation: Operation, of: &Furnished) -> (Value, Effect) {
     }
 }
 
+/// A well-formed request of Careen's own service.
+fn own_request(operation: aws_wire::Operation, furnished: &Furnished) -> Value {
+    match operation.name() {
+        "GetAuditRecord" => json!({"SequenceNumber": 1}),
+        "ListPackageChanges" | "GetEffectivePatchBaseline" | "ListPatchReasons" => {
+            json!({"InstanceId": furnished.node})
+        }
+        _ => json!({}),
+    }
+}
+
 /// The outcomes and actions in the audit records of one request.
 async fn audited(fleet: &SimulatedFleet, request_id: &str) -> Vec<(String, String)> {
     let query = AuditQuery { request_id: Some(request_id.to_owned()), ..AuditQuery::all(100) };
@@ -127,6 +138,13 @@ async fn strangers_and_nodes_are_denied_everything(fleet: &mut SimulatedFleet) {
             assert_eq!(records[0].0, action);
             assert!(records[0].1.starts_with("refused: "), "{records:?}");
         }
+        for operation in aws_wire::careen::Operation::ALL {
+            let context = fleet.server().context(home(), principal.clone(), "198.51.100.9".to_owned());
+            let operation = aws_wire::Operation::Careen(*operation);
+            let answer = ask_any(&context, operation, &own_request(operation, &furnished)).await;
+            assert_eq!(answer, Err("AccessDeniedException".to_owned()), "{operation:?} by {principal}");
+            assert_eq!(audited(fleet, context.request_id.as_str()).await[0].0, operation.action());
+        }
         let context = fleet.server().context(home(), principal, String::new());
         let answer = control::operations::answer_query(&context, aws_wire::sts::Operation::GetCallerIdentity).await;
         assert_eq!(answer.unwrap_err().code, "AccessDeniedException");
@@ -137,8 +155,8 @@ async fn strangers_and_nodes_are_denied_everything(fleet: &mut SimulatedFleet) {
 
 #[test]
 fn the_model_has_no_operation_that_these_tests_do_not_know() {
-    let known = Operation::ALL.len() + 1;
-    assert_eq!(control::operations::all().len(), known, "GetCallerIdentity and all of SSM's");
+    let known = Operation::ALL.len() + aws_wire::careen::Operation::ALL.len() + 1;
+    assert_eq!(control::operations::all().len(), known, "GetCallerIdentity, all of SSM's, all of our own");
 }
 
 #[test]

@@ -67,6 +67,11 @@ pub(crate) fn context_in(fleet: &SimulatedFleet, region: &str) -> Context {
 
 /// One awsJson1.1 request: the answer, or the error's code.
 pub(crate) async fn ask(context: &Context, operation: Operation, body: &Value) -> Result<Value, String> {
+    ask_any(context, aws_wire::Operation::Ssm(operation), body).await
+}
+
+/// The same for any service of JSON.
+pub(crate) async fn ask_any(context: &Context, operation: aws_wire::Operation, body: &Value) -> Result<Value, String> {
     let body = serde_json::to_vec(body).unwrap();
     match control::operations::answer_json(context, operation, &body).await {
         Ok(answer) => Ok(serde_json::from_slice(&answer).unwrap()),
