@@ -271,7 +271,7 @@ mod tests {
         fn no_position_makes_it_panic(text in "[0-9.-]{0,60}", output in "[aé€]{0,9}") {
             let over = invocation(&[StepStatus::Success, StepStatus::InProgress]);
             let live = [piece("s1", OutputStream::Stderr, 3, &output)];
-            output_since(&over, &[result("s0", &output)], &live, &OutputPosition::parse(&text));
+            let _ = output_since(&over, &[result("s0", &output)], &live, &OutputPosition::parse(&text));
         }
     }
 }
