@@ -9,6 +9,7 @@
 //! state. Any number of supervisors may be started for a job: the lock lets one work, and the state tells it what has
 //! been done, so starting another one is always safe.
 
+mod cgroup;
 pub mod durable;
 mod error;
 mod folder;
@@ -21,6 +22,7 @@ mod spool;
 mod state;
 mod supervisor;
 
+pub use cgroup::{bound_own_memory, limits_in_words, remove_empty_groups};
 pub use error::ExecutionError;
 pub use folder::{JobContext, JobFolder, JobLock};
 pub use host_state::{boot_id, now, uuid};

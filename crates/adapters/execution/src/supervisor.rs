@@ -4,13 +4,16 @@ mod output;
 mod patch_step;
 mod script;
 mod script_step;
+mod transaction;
 mod tree;
 
+use crate::cgroup::JobGroup;
 use crate::{ExecutionError, JobContext, JobFolder, JobLock, JobState, PatchRunner, StepState, Stop, durable};
 use crate::{host_state, report};
 use agent_wire::{Job, Step, StepAction, StepStatus};
 use identifiers::RequestId;
 use output::BoundedFile;
+use policy::Limits;
 use script::Leftovers;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -56,21 +59,25 @@ pub fn start_supervisor(argv: &[OsString], folder: &JobFolder) -> Result<Child, 
     command.spawn().map_err(|source| ExecutionError::System { doing: "starting a supervisor", source })
 }
 
-/// Runs what is left of a job, as the only one to do so; `patches` runs its patch steps.
+/// Runs what is left of a job, as the only one to do so; `patches` runs its patch steps, `limits` hold for its scripts.
 ///
 /// Call it in a process that does nothing else: it makes the process a session leader and a child subreaper, and it
 /// returns only when nobody holds a stream of the job's scripts any more.
 ///
 /// # Errors
 /// When the job cannot be read or its progress cannot be written down; another supervisor may then go on.
-pub fn supervise(folder: &JobFolder, patches: &mut dyn PatchRunner) -> Result<Supervised, ExecutionError> {
+pub fn supervise(
+    folder: &JobFolder,
+    patches: &mut dyn PatchRunner,
+    limits: &Limits,
+) -> Result<Supervised, ExecutionError> {
     // Own session: a Ctrl-C or a hang-up meant for the agent does not reach the job. It fails where this process
     // leads a group already, which is a session of its own then or a person at a terminal.
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| ExecutionError::System { doing: "becoming a child subreaper", source: e.into() })?;
     let Some(lock) = lock_with_patience(folder)? else { return Ok(Supervised::Elsewhere) };
-    let mut supervision = Supervision::begin(folder)?;
+    let mut supervision = Supervision::begin(folder, limits)?;
     supervision.note("supervised");
     let end = supervision.run(patches)?;
     supervision.note(match end {
@@ -80,6 +87,9 @@ pub fn supervise(folder: &JobFolder, patches: &mut dyn PatchRunner) -> Result<Su
     let leftovers = std::mem::take(&mut supervision.leftovers);
     drop(lock);
     leftovers.wait();
+    if let Some(group) = supervision.group {
+        group.remove_if_empty();
+    }
     Ok(end)
 }
 
@@ -131,10 +141,12 @@ struct Supervision<'a> {
     state: JobState,
     boot_id: String,
     leftovers: Leftovers,
+    /// The control group of the job's scripts, where there is one.
+    group: Option<JobGroup>,
 }
 
 impl<'a> Supervision<'a> {
-    fn begin(folder: &'a JobFolder) -> Result<Self, ExecutionError> {
+    fn begin(folder: &'a JobFolder, limits: &Limits) -> Result<Self, ExecutionError> {
         let (order, job) = folder.job()?;
         let request_id = order.request_id;
         let state = folder.state()?;
@@ -142,8 +154,11 @@ impl<'a> Supervision<'a> {
             return Err(ExecutionError::damaged(folder.path(), "its state has another number of steps than its order"));
         }
         let context = folder.context()?;
+        let scripts = job.steps.iter().any(|step| matches!(step.action, StepAction::RunShellScript { .. }));
+        let open = state.finished_at.is_none();
+        let group = (scripts && open).then(|| JobGroup::make(job.job_id.as_str(), limits)).flatten();
         let boot_id = host_state::boot_id()?;
-        Ok(Self { folder, job, request_id, context, state, boot_id, leftovers: Leftovers::default() })
+        Ok(Self { folder, job, request_id, context, state, boot_id, leftovers: Leftovers::default(), group })
     }
 
     /// A line in the job's own log, which is this process's standard error.

@@ -24,7 +24,7 @@ fn begun() -> ToServerBody {
 #[test]
 fn a_job_is_accepted_once_and_found_again() {
     let directory = tempfile::tempdir().unwrap();
-    let folder = accept(directory.path(), vec![script("first", "true")]);
+    let folder = accept_as(JOB_ID, directory.path(), vec![script("first", "true")]);
     let mut journal = Journal::open(directory.path(), JournalBounds::default()).unwrap();
     let job = job(JOB_ID, vec![script("first", "true")]);
     assert_eq!(journal.find(&job.job_id), Some(Known::Folder(folder)));
@@ -165,7 +165,7 @@ fn a_full_spool_gives_up_what_is_said_again_and_never_results() {
 #[test]
 fn a_result_is_read_back_from_the_spool_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
-    let folder = accept(directory.path(), vec![script("first", "true")]);
+    let folder = accept_as(JOB_ID, directory.path(), vec![script("first", "true")]);
     let journal = Journal::open(directory.path(), JournalBounds::default()).unwrap();
     journal.end_untouched(&folder, StepStatus::Cancelled, "no\u{0} \u{1f600}", execution::now()).unwrap();
     let report: JobReport = result(&folder);

@@ -45,7 +45,8 @@ impl PatchRunner for Scripted {
 fn supervisor_process() {
     let Ok(behaviour) = std::env::var("SUPERVISE_WITH") else { return };
     let folder = std::env::args().next_back().unwrap();
-    execution::supervise(&JobFolder::at(Path::new(&folder)), &mut Scripted(behaviour)).unwrap();
+    let limits = policy::Limits::default();
+    execution::supervise(&JobFolder::at(Path::new(&folder)), &mut Scripted(behaviour), &limits).unwrap();
 }
 
 #[test]

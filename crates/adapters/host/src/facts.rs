@@ -28,6 +28,7 @@ pub fn facts(host: &HostRoot, agent_version: &str, toward: Option<&str>) -> Host
         boot_id: boot_id(),
         agent_version: agent_version.to_owned(),
         privileged: host.privileged,
+        policy: String::new(),
     }
 }
 

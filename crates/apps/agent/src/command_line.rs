@@ -1,6 +1,7 @@
 //! The agent's commands.
 
 use crate::patching_host::{self, LiveHost};
+use crate::policy::{self, InForce};
 use crate::{
     AgentError, AgentOptions, AgentStatus, Connectedness, Proxy, Reach, RegisterOptions, ServerAddress, Shutdown,
     default_data_directory, read_status, register,
@@ -27,10 +28,15 @@ Usage:
       Runs the agent until SIGTERM or SIGINT. Running jobs go on without it.
   careen-agent status [--data DIR] [--json]
       Says how the agent is. Exit code 0: connected; 1: not connected; 3: no agent runs; 4: not registered.
+  careen-agent policy check [FILE] [--data DIR]
+      Reads the node's policy, or FILE, and says in words what it allows. Exit code 0: it can be used; 1: it cannot.
   careen-agent --version | --help
 
 DIR is /var/lib/careen-agent for root, else careen-agent in the user's data folder.
 ";
+
+/// What reading a host's packages may take, in bytes.
+const READING_BYTES_MAX: u64 = 48 << 20;
 
 /// Something that ends a command with a text for people.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +70,7 @@ fn command(program: &[OsString], mut parser: lexopt::Parser) -> Result<ExitCode,
             Some("register") => register_command(parser),
             Some("run") => run_command(program, parser),
             Some("status") => status_command(parser),
+            Some("policy") => policy_command(parser),
             Some("supervise") => supervise_command(parser),
             Some("inventory") => inventory_command(parser),
             _ => Err(CommandError::Usage(format!("no such command: {}", word.to_string_lossy()))),
@@ -249,18 +256,53 @@ fn for_people(status: &AgentStatus) -> String {
     if status.clock_offset_seconds.abs() > 60 {
         lines.push(format!("clock        the server's is {} s ahead", status.clock_offset_seconds));
     }
+    let policy = if status.policy.is_empty() { "everything is allowed" } else { &status.policy };
+    lines.push(format!("policy       {policy}"));
+    lines.push(format!("limits       {}", status.limits));
     for job in &status.jobs {
         lines.push(format!("job          {} {}: {}", job.job_id, job.document_name, job.progress));
     }
     lines.join("\n") + "\n"
 }
 
-/// Hidden: runs one job. Started by the agent.
-fn supervise_command(mut parser: lexopt::Parser) -> Result<ExitCode, CommandError> {
-    let (mut policy, mut data, mut folder) = (RebootPolicy::default(), None, None);
+fn policy_command(mut parser: lexopt::Parser) -> Result<ExitCode, CommandError> {
+    let (mut words, mut data) = (Vec::new(), None);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("reboot-policy") => policy = reboot_policy(&parser.value()?.string()?)?,
+            Long("data") => data = Some(PathBuf::from(parser.value()?)),
+            Value(word) if words.len() < 2 => words.push(word),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if words.first().is_none_or(|word| word != "check") {
+        return Err(CommandError::Usage("say: policy check [FILE]".to_owned()));
+    }
+    let in_force = match words.get(1).map(PathBuf::from) {
+        None => policy::in_force(&data.unwrap_or_else(|| default_data_directory(privileged()))),
+        Some(path) => match policy::read(&path) {
+            Ok(Some(policy)) => InForce::File(path, policy),
+            Ok(None) => InForce::Broken(path, "it is not there".to_owned()),
+            Err(reason) => InForce::Broken(path, reason),
+        },
+    };
+    match in_force {
+        InForce::Nothing => say("There is no policy file: everything is allowed.\n"),
+        InForce::File(path, policy) => {
+            say(&format!("{} can be used.\n{}\n", path.display(), policy.in_words().join("\n")))
+        }
+        InForce::Broken(path, reason) => {
+            let _ = writeln!(std::io::stderr(), "careen-agent: {} cannot be used: {reason}", path.display());
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Hidden: runs one job. Started by the agent.
+fn supervise_command(mut parser: lexopt::Parser) -> Result<ExitCode, CommandError> {
+    let (mut reboot_policy_wanted, mut data, mut folder) = (RebootPolicy::default(), None, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("reboot-policy") => reboot_policy_wanted = reboot_policy(&parser.value()?.string()?)?,
             Long("data") => data = Some(PathBuf::from(parser.value()?)),
             Value(path) if folder.is_none() => folder = Some(PathBuf::from(path)),
             other => return Err(other.unexpected().into()),
@@ -269,8 +311,9 @@ fn supervise_command(mut parser: lexopt::Parser) -> Result<ExitCode, CommandErro
     let (Some(data), Some(folder)) = (data, folder) else {
         return Err(CommandError::Usage("supervise is for the agent itself".to_owned()));
     };
-    let mut runner = LiveHost { host: patching_host::live(&data), reboot_policy: policy };
-    execution::supervise(&JobFolder::at(&folder), &mut runner).map_err(AgentError::from)?;
+    let mut runner = LiveHost { host: patching_host::live(&data), reboot_policy: reboot_policy_wanted };
+    let limits = policy::in_force(&data).limits();
+    execution::supervise(&JobFolder::at(&folder), &mut runner, &limits).map_err(AgentError::from)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -287,6 +330,7 @@ fn inventory_command(mut parser: lexopt::Parser) -> Result<ExitCode, CommandErro
     let (Some(data), Some(output)) = (data, output) else {
         return Err(CommandError::Usage("inventory is for the agent itself".to_owned()));
     };
+    execution::bound_own_memory(READING_BYTES_MAX);
     let reading = host::read_host(&patching_host::live(&data), execution::now());
     let reading = reading.map_err(|e| AgentError::system("reading the host's packages", e))?;
     execution::durable::write_json(&output, &reading.state.inventory).map_err(AgentError::from)?;

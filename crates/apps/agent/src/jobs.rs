@@ -1,6 +1,7 @@
 //! The jobs that are not over, or whose end the server was not told: when each starts, and what is told of it.
 
 use crate::AgentError;
+use crate::policy;
 use crate::status::JobLine;
 use crate::work::Work;
 use agent_wire::{Job, StepAction, StepStatus, ToServerBody};
@@ -257,7 +258,8 @@ impl Work {
             return false;
         };
         let others_run = self.jobs.running(false) + self.jobs.running(true) > 0;
-        if let Some(reason) = self.see_to_reboot(&why, others_run) {
+        let denied = policy::in_force(&self.options.data_directory).reboot_denied();
+        if let Some(reason) = denied.or_else(|| self.see_to_reboot(&why, others_run)) {
             let mut failed = Vec::new();
             for job in self.jobs.active.values().filter(waits) {
                 failed.extend(job.folder.reboot_failed(&reason).err());
@@ -302,6 +304,16 @@ impl Work {
             let reason = format!("Not run: its order expired at {} before it could start.", job.expires_at);
             self.log.line(format_args!("job {job_id}: {reason} request_id={}", job.request_id));
             self.journal.end_untouched(&job.folder, StepStatus::Cancelled, &reason, now)?;
+            job.state = None;
+            return Ok(());
+        }
+        let state = job.folder.state()?;
+        if state.untouched()
+            && let Err(reason) = self.allowed(&job.folder.job()?.1)
+        {
+            // The policy, or the hour, is another one than when the order came.
+            self.log.line(format_args!("job {job_id} is not run: {reason}"));
+            self.journal.end_untouched(&job.folder, StepStatus::Failed, &format!("Not run: {reason}"), now)?;
             job.state = None;
             return Ok(());
         }

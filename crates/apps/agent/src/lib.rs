@@ -23,6 +23,7 @@ mod orders;
 mod output;
 mod patching_host;
 mod pause;
+mod policy;
 mod reach;
 mod reboot;
 mod registration;

@@ -1,6 +1,6 @@
 //! This host as `host` sees it, for the agent and its supervisors.
 
-use crate::ServerAddress;
+use crate::{ServerAddress, policy};
 use agent_wire::{HostFacts, PatchStep};
 use execution::{PatchEnd, PatchOutcome, PatchRun, PatchRunner};
 use host::{HostRoot, RunContext};
@@ -19,7 +19,8 @@ pub(crate) fn facts(data_directory: &Path, server: &ServerAddress) -> HostFacts 
     // A server on this very host says nothing of how others reach it.
     let elsewhere = host.parse::<std::net::IpAddr>().is_ok_and(|address| !address.is_loopback());
     let toward = elsewhere.then(|| server.authority());
-    host::facts(&live(data_directory), env!("CARGO_PKG_VERSION"), toward.as_deref())
+    let policy = policy::in_force(data_directory).summary();
+    HostFacts { policy, ..host::facts(&live(data_directory), env!("CARGO_PKG_VERSION"), toward.as_deref()) }
 }
 
 /// Runs patch steps on the live host.

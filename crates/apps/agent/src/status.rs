@@ -27,6 +27,12 @@ pub struct AgentStatus {
     pub spooled_messages: usize,
     /// The server's clock minus this host's, in seconds.
     pub clock_offset_seconds: i64,
+    /// What the node's own policy restricts; empty: nothing.
+    #[serde(default)]
+    pub policy: String,
+    /// What of its limits can be enforced on this host.
+    #[serde(default)]
+    pub limits: String,
     /// When this was written.
     pub written_at: Timestamp,
 }

@@ -11,7 +11,7 @@ use crate::reboot::Reboot;
 use crate::repeats::Repeats;
 use crate::server_address::Servers;
 use crate::status::{self, AgentStatus, Connectedness};
-use crate::{AgentError, AgentOptions, connection, patching_host};
+use crate::{AgentError, AgentOptions, connection, patching_host, policy};
 use agent_wire::{HostFacts, Job, JobRefusal, JobReport, OrderBody, SignedOrder, ToServerBody};
 use execution::{JobContext, Journal, JournalBounds, Known, Spool, SpoolBounds};
 use identifiers::{JobId, RequestId, Timestamp};
@@ -50,6 +50,8 @@ pub(crate) struct Work {
     next_action: String,
     written: Option<AgentStatus>,
     cleaned_at: Option<Instant>,
+    /// What of the policy's limits can be enforced on this host.
+    limits: String,
 }
 
 impl Work {
@@ -63,6 +65,9 @@ impl Work {
         if spool.damaged() > 0 {
             log.line(format_args!("{} unsent messages were damaged on disk and are set aside", spool.damaged()));
         }
+        // Said once: it does not change while the host runs.
+        let limits = execution::limits_in_words();
+        log.line(&limits);
         let mut work = Self {
             inventory: InventoryRecord::open(&node_directory)?,
             options,
@@ -85,6 +90,7 @@ impl Work {
             next_action: "connecting".to_owned(),
             written: None,
             cleaned_at: None,
+            limits,
         };
         work.find_jobs()?;
         Ok(work)
@@ -182,6 +188,10 @@ impl Work {
                 let reason = format!("{JOBS_MAX} jobs wait on this node already.");
                 self.tell(ToServerBody::JobRefused { job_id, reason, cause: JobRefusal::Other });
             }
+            None if let Err(reason) = self.allowed(&job) => {
+                self.log.line(format_args!("job {job_id} is refused: {reason} request_id={request_id}"));
+                self.tell(ToServerBody::JobRefused { job_id, reason, cause: JobRefusal::Policy });
+            }
             None => match self.journal.accept(signed, &job, &self.job_context(), execution::now()) {
                 Ok(folder) => {
                     let document = &job.document_name;
@@ -199,6 +209,11 @@ impl Work {
                 }
             },
         }
+    }
+
+    /// Whether the node's own policy allows a job now.
+    pub(crate) fn allowed(&self, job: &Job) -> Result<(), String> {
+        policy::in_force(&self.options.data_directory).judge(job)
     }
 
     fn order_to_cancel(&mut self, job_id: &JobId, request_id: &RequestId, expires_at: Timestamp) {
@@ -258,6 +273,7 @@ impl Work {
         }
         self.cleaned_at = Some(Instant::now());
         let now = self.now();
+        execution::remove_empty_groups();
         if let Err(e) = self.journal.clean(now, crate::jobs::is_delivered) {
             self.trouble(format_args!("old jobs cannot be cleaned away: {e}"));
         }
@@ -312,6 +328,8 @@ impl Work {
             jobs: self.job_lines(),
             spooled_messages: self.spool.len(),
             clock_offset_seconds: self.clock.offset_seconds(),
+            policy: policy::in_force(&self.options.data_directory).summary(),
+            limits: self.limits.clone(),
             written_at: self.written.as_ref().map_or(Timestamp::EPOCH, |written| written.written_at),
         };
         if self.written.as_ref() == Some(&status) {

@@ -105,6 +105,9 @@ pub struct NodeFacts {
     pub distribution_version_id: String,
     /// `VERSION_CODENAME` of os-release(5); empty where there is none.
     pub distribution_codename: String,
+    /// What the node's own policy restricts, in one line; empty: nothing.
+    #[serde(default)]
+    pub policy: String,
 }
 
 /// A host in the fleet.
@@ -151,6 +154,7 @@ impl NodeFacts {
             distribution_id: bounded(self.distribution_id),
             distribution_version_id: bounded(self.distribution_version_id),
             distribution_codename: bounded(self.distribution_codename),
+            policy: bounded(self.policy),
         }
     }
 }
@@ -257,6 +261,7 @@ pub(crate) mod tests {
             distribution_id: "debian".into(),
             distribution_version_id: "12".into(),
             distribution_codename: "bookworm".into(),
+            policy: "no scripts".into(),
         }
     }
 

@@ -64,6 +64,9 @@ pub struct HostFacts {
     pub agent_version: String,
     /// Whether the agent runs as root: if not, it can scan but not install.
     pub privileged: bool,
+    /// What the node's own policy restricts, in one line; empty: nothing.
+    #[serde(default)]
+    pub policy: String,
 }
 
 /// Frames of the agent until it is welcome.

@@ -61,6 +61,7 @@ impl Host {
             boot_id: self.boot_id(),
             agent_version: "0.1.0".to_owned(),
             privileged: true,
+            policy: String::new(),
         }
     }
 

@@ -77,6 +77,7 @@ fn facts(place: usize) -> HostFacts {
         boot_id: format!("boot-{place:05}"),
         agent_version: "0.1.0".to_owned(),
         privileged: true,
+        policy: String::new(),
     }
 }
 

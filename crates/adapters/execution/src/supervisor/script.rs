@@ -1,11 +1,14 @@
 //! A script: how it is started, listened to and ended.
 
 use super::output::BoundedFile;
+use super::transaction::Transactions;
 use super::tree;
+use crate::cgroup::StepGroup;
 use crate::{ExecutionError, JobContext, Stop, durable};
 use identifiers::{CommandId, RequestId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitStatus};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -14,10 +17,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the supervisor sleeps at most while a script is silent: the delay of a cancellation.
 const PATIENCE_MAX: Duration = Duration::from_millis(200);
+/// How often is looked whether a script in a control group with limits runs a package transaction.
+const FREE_PAUSE: Duration = Duration::from_secs(1);
 /// The environment that scripts do not inherit: secrets of the process that started the agent.
 const SECRETS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
@@ -30,6 +35,8 @@ pub(super) struct Script<'a> {
     pub(super) context: &'a JobContext,
     pub(super) job_path: &'a Path,
     pub(super) step_path: &'a Path,
+    /// The control group of its processes, where there is one.
+    pub(super) group: Option<&'a StepGroup>,
 }
 
 /// How a script ended.
@@ -38,8 +45,8 @@ pub(super) enum ScriptEnd {
     Exited(i32),
     /// By a signal that nobody here sent.
     Signalled(i32),
-    /// It was killed with all its descendants.
-    Stopped { why: Stop, all_gone: bool },
+    /// It was killed with all its descendants, but for package transactions, which came to their end.
+    Stopped { why: Stop, all_gone: bool, transaction: bool },
     /// It could not be started.
     NotStarted(String),
 }
@@ -98,6 +105,9 @@ pub(super) fn run(
     spawned: impl FnOnce(i32),
 ) -> Result<ScriptEnd, ExecutionError> {
     let mut command = prepared(script)?;
+    if let Some(group) = script.group {
+        group.enter(&mut command);
+    }
     let spared = tree::children();
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -106,7 +116,7 @@ pub(super) fn run(
     spawned(i32::try_from(child.id()).unwrap_or(0));
     let mut out = Stream { pipe: child.stdout.take(), file: stdout };
     let mut err = Stream { pipe: child.stderr.take(), file: stderr };
-    let end = listen(&child, &mut out, &mut err, stop, &spared);
+    let end = listen(&child, (&mut out, &mut err), stop, &spared, script.group);
     // What the pipes still hold was written before the end; more than a pipe's capacity is a leftover's chatter.
     let mut buffer = vec![0; 64 << 10];
     for _ in 0..32 {
@@ -126,13 +136,14 @@ pub(super) fn run(
 /// Waits for the script's end or for a reason to end it.
 fn listen<A: Read + AsFd, B: Read + AsFd>(
     child: &Child,
-    out: &mut Stream<'_, A>,
-    err: &mut Stream<'_, B>,
+    (out, err): (&mut Stream<'_, A>, &mut Stream<'_, B>),
     stop: &dyn Fn() -> Option<Stop>,
-    spared: &std::collections::BTreeSet<i32>,
+    spared: &BTreeSet<i32>,
+    group: Option<&StepGroup>,
 ) -> ScriptEnd {
     let mut buffer = vec![0; 64 << 10];
     let mut patience = Duration::from_millis(2);
+    let mut freed_at = Instant::now();
     loop {
         let heard = readable(out, err, patience, &mut buffer);
         patience = if heard { Duration::from_millis(2) } else { (patience * 2).min(PATIENCE_MAX) };
@@ -142,8 +153,56 @@ fn listen<A: Read + AsFd, B: Read + AsFd>(
             return code.map_or_else(ScriptEnd::Signalled, ScriptEnd::Exited);
         }
         if let Some(why) = stop() {
-            let all_gone = tree::kill_descendants(spared, |_, _| ());
-            return ScriptEnd::Stopped { why, all_gone };
+            return end_tree(why, (out, err), spared, group, &mut buffer);
+        }
+        if let Some(group) = group.filter(|_| freed_at.elapsed() >= FREE_PAUSE) {
+            let processes = group.processes();
+            group.free(&Transactions::among(&processes, &tree::processes()).running);
+            freed_at = Instant::now();
+        }
+    }
+}
+
+/// Kills everything below this process except the trees of the `spared` and package transactions, which it waits for. What they
+/// all say is still taken: a transaction whose pipe is full would not come to its end.
+fn end_tree<A: Read + AsFd, B: Read + AsFd>(
+    why: Stop,
+    (out, err): (&mut Stream<'_, A>, &mut Stream<'_, B>),
+    spared: &BTreeSet<i32>,
+    group: Option<&StepGroup>,
+    buffer: &mut [u8],
+) -> ScriptEnd {
+    let mut until = Instant::now() + tree::KILL_PATIENCE;
+    let mut transaction = false;
+    loop {
+        tree::reap(|_, _| ());
+        // Again and again: a process may have forked after it was seen and before it was killed.
+        let table = tree::processes();
+        let left = tree::own_descendants(&table, spared);
+        let kept = Transactions::among(&left, &table);
+        let victims = &left - &kept.all();
+        if victims.is_empty() && kept.running.is_empty() {
+            return ScriptEnd::Stopped { why, all_gone: true, transaction };
+        }
+        if !kept.running.is_empty() {
+            // However long it takes.
+            transaction = true;
+            until = Instant::now() + tree::KILL_PATIENCE;
+        }
+        if let Some(group) = group {
+            group.free(&kept.all());
+            // At once, unless somebody is in it who is to live.
+            if group.processes().is_disjoint(&kept.all()) {
+                group.kill();
+            }
+        }
+        tree::kill(&victims, &kept.all(), &table);
+        if Instant::now() >= until {
+            return ScriptEnd::Stopped { why, all_gone: false, transaction };
+        }
+        if !readable(out, err, if victims.is_empty() { PATIENCE_MAX } else { tree::LOOK_AGAIN }, buffer) {
+            // Without streams the wait above may have been none.
+            std::thread::sleep(tree::LOOK_AGAIN);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::output::BoundedFile;
 use super::script::{Script, ScriptEnd};
+use super::transaction::Transactions;
 use super::{Attempt, StepEnd, Supervision, script, tree};
 use crate::{ExecutionError, Stop, durable};
 use agent_wire::StepStatus;
@@ -32,6 +33,7 @@ pub(super) fn run(
     let session = if leads { own.as_raw_nonzero().get() } else { 0 };
     let known = |group| Processes { boot_id: job.boot_id.clone(), session, group };
     durable::write_json(&processes_path, &known(0))?;
+    let group = job.group.as_ref().and_then(|group| group.step(attempt.index));
     let script = Script {
         lines,
         working_directory,
@@ -40,12 +42,27 @@ pub(super) fn run(
         context: &job.context,
         job_path: job.folder.path(),
         step_path: &step_path,
+        group: group.as_ref(),
     };
     let end = script::run(&script, streams, stop, &mut job.leftovers, |group| {
         // Not having it makes the successor kill by session alone.
         let _ = durable::write_json(&processes_path, &known(group));
     })?;
-    Ok(meaning(end))
+    let out_of_memory = group.is_some_and(|group| group.out_of_memory());
+    Ok(explained(meaning(end), out_of_memory))
+}
+
+/// A step that failed after the kernel had ended one of its processes says so.
+fn explained(end: StepEnd, out_of_memory: bool) -> StepEnd {
+    match end {
+        StepEnd::Over { status: StepStatus::Failed, exit_code, remark } if out_of_memory => {
+            let why =
+                "The kernel ended a process of it because the job used more memory than this node allows (memory_max).";
+            let remark = remark.map_or_else(|| why.to_owned(), |remark| format!("{remark} {why}"));
+            StepEnd::Over { status: StepStatus::Failed, exit_code, remark: Some(remark) }
+        }
+        end => end,
+    }
 }
 
 /// The contract of aws:runShellScript: 0 is success; 168 and 169 end the document as success and failure; 194 asks for
@@ -68,11 +85,14 @@ fn meaning(end: ScriptEnd) -> StepEnd {
         ScriptEnd::Signalled(signal) => {
             over(StepStatus::Failed, 128 + signal, Some(format!("The script was ended by signal {signal}.")))
         }
-        ScriptEnd::Stopped { why, all_gone } => {
+        ScriptEnd::Stopped { why, all_gone, transaction } => {
             let (status, mut remark) = match why {
                 Stop::Cancelled => (StepStatus::Cancelled, "Cancelled: its processes were killed.".to_owned()),
                 Stop::TimedOut => (StepStatus::TimedOut, "Its time was over: its processes were killed.".to_owned()),
             };
+            if transaction {
+                remark.push_str(" The package transaction that it had begun was left to finish first.");
+            }
             if !all_gone {
                 remark.push_str(" Some of them do not end (uninterruptible sleep).");
             }
@@ -95,5 +115,14 @@ pub(super) fn end_leftovers(job: &Supervision<'_>, index: usize, boot_id: &str) 
     // What earlier steps left running was left on purpose.
     let spared: BTreeSet<i32> =
         (0..index).filter_map(read).map(|earlier| earlier.group).filter(|group| *group > 0).collect();
+    if let Some(group) = job.group.as_ref().and_then(|group| group.step(index)) {
+        // Whatever has left the session, too.
+        let processes = group.processes();
+        let kept = Transactions::among(&processes, &tree::processes()).all();
+        group.free(&kept);
+        if group.processes().is_disjoint(&kept) {
+            group.kill();
+        }
+    }
     tree::kill_session(left.session, &spared);
 }

@@ -3,16 +3,19 @@
 //! A supervisor is a child subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`): what a script leaves behind, however often
 //! it forks, becomes the supervisor's child, so a walk down from the supervisor finds all of it.
 
+use super::transaction::Transactions;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How long a killed tree may take to be gone; only processes in uninterruptible sleep take longer.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long is waited before the table is looked at again.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// One line of the process table (proc(5), `/proc/PID/stat`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
+pub(super) struct Process {
     pid: i32,
     parent: i32,
     group: i32,
@@ -36,7 +39,8 @@ fn parse_stat(text: &str) -> Option<Process> {
     })
 }
 
-fn processes() -> Vec<Process> {
+/// All processes.
+pub(super) fn processes() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let stats = entries.flatten().filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
     // A process that ends between the two calls is none.
@@ -58,7 +62,7 @@ pub(super) fn children() -> BTreeSet<i32> {
 }
 
 /// All living descendants of `root`, without the trees of the `spared`.
-fn descendants(table: &[Process], root: i32, spared: &BTreeSet<i32>) -> BTreeSet<i32> {
+pub(super) fn descendants(table: &[Process], root: i32, spared: &BTreeSet<i32>) -> BTreeSet<i32> {
     let mut found = BTreeSet::new();
     let mut parents = vec![root];
     while let Some(parent) = parents.pop() {
@@ -80,23 +84,9 @@ pub(super) fn reap(mut ended: impl FnMut(Pid, WaitStatus)) {
     }
 }
 
-/// Kills everything below this process except the trees of the `spared`, and reaps it. Says whether all of it is gone.
-pub(super) fn kill_descendants(spared: &BTreeSet<i32>, mut ended: impl FnMut(Pid, WaitStatus)) -> bool {
-    let deadline = Instant::now() + KILL_PATIENCE;
-    loop {
-        reap(&mut ended);
-        // Again and again: a process may have forked after it was seen and before it was killed.
-        let left = descendants(&processes(), own_pid(), spared);
-        if left.is_empty() {
-            reap(&mut ended);
-            return true;
-        }
-        kill(&left);
-        if Instant::now() >= deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// All living processes below this one, without the trees of the `spared`.
+pub(super) fn own_descendants(table: &[Process], spared: &BTreeSet<i32>) -> BTreeSet<i32> {
+    descendants(table, own_pid(), spared)
 }
 
 /// Kills what a dead supervisor's session has left, without the process groups in `spared`.
@@ -104,7 +94,7 @@ pub(super) fn kill_descendants(spared: &BTreeSet<i32>, mut ended: impl FnMut(Pid
 /// While a process of the session lives its number is not given out again (POSIX, "process ID reuse"), so if a process
 /// of that number exists, nothing of the session is left and nothing is done.
 pub(super) fn kill_session(session: i32, spared: &BTreeSet<i32>) {
-    let deadline = Instant::now() + KILL_PATIENCE;
+    let mut deadline = Instant::now() + KILL_PATIENCE;
     loop {
         let table = processes();
         if session <= 1 || session == own_pid() || table.iter().any(|process| process.pid == session && !process.dead) {
@@ -114,16 +104,33 @@ pub(super) fn kill_session(session: i32, spared: &BTreeSet<i32>) {
             .iter()
             .filter(|process| process.session == session && !process.dead && !spared.contains(&process.group));
         let left: BTreeSet<i32> = left.map(|process| process.pid).collect();
-        if left.is_empty() || Instant::now() >= deadline {
+        let kept = Transactions::among(&left, &table);
+        let victims = &left - &kept.all();
+        if left.is_empty() || victims.is_empty() && kept.running.is_empty() || Instant::now() >= deadline {
             return;
         }
-        kill(&left);
-        std::thread::sleep(Duration::from_millis(5));
+        if !kept.running.is_empty() {
+            // However long it takes.
+            deadline = Instant::now() + KILL_PATIENCE;
+        }
+        kill(&victims, &kept.all(), &table);
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 
-fn kill(pids: &BTreeSet<i32>) {
-    for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+/// Kills processes. Whole process groups first, where nobody else is in them: the kernel does that at once, so that a process
+/// which forks faster than it can be looked for does not get away.
+pub(super) fn kill(victims: &BTreeSet<i32>, kept: &BTreeSet<i32>, table: &[Process]) {
+    let groups = |of: &dyn Fn(&Process) -> bool| -> BTreeSet<i32> {
+        table.iter().filter(|process| of(process)).map(|process| process.group).collect()
+    };
+    let others = groups(&|process| !victims.contains(&process.pid) && !process.dead || kept.contains(&process.pid));
+    let own = groups(&|process| process.pid == own_pid());
+    let whole = &(&groups(&|process| victims.contains(&process.pid)) - &others) - &own;
+    for group in whole.iter().filter(|group| **group > 1).filter_map(|group| Pid::from_raw(*group)) {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+    for pid in victims.iter().filter_map(|pid| Pid::from_raw(*pid)) {
         // It may have ended by itself.
         let _ = rustix::process::kill_process(pid, Signal::KILL);
     }

@@ -73,9 +73,14 @@ pub(crate) fn context() -> JobContext {
     }
 }
 
+/// A job with an id of its own: control groups have its name, and tests run side by side.
 pub(crate) fn accept(directory: &Path, steps: Vec<Step>) -> JobFolder {
+    accept_as(&execution::uuid().unwrap(), directory, steps)
+}
+
+pub(crate) fn accept_as(id: &str, directory: &Path, steps: Vec<Step>) -> JobFolder {
     let mut journal = Journal::open(directory, JournalBounds::default()).unwrap();
-    let job = job(JOB_ID, steps);
+    let job = job(id, steps);
     journal.accept(&signed(&job, execution::now().plus_seconds(3600)), &job, &context(), execution::now()).unwrap()
 }
 

@@ -203,6 +203,7 @@ pub(crate) fn node(number: u64) -> ManagedNode {
             distribution_id: "debian".into(),
             distribution_version_id: "12".into(),
             distribution_codename: "bookworm".into(),
+            policy: "no reboot".into(),
         },
         state: NodeState::Registered,
         deregistered_at: None,

@@ -9,6 +9,7 @@ mod commands;
 mod failures;
 mod impostors;
 mod interruptions;
+mod live;
 mod middleman;
 mod patching;
 mod reasons;

@@ -6,7 +6,7 @@ use patching::{PatchRow, PatchState, PlanNote, Reason};
 
 use super::{
     Choice, Frame, Notice, Person, status_tone,
-    text::{NAME_CHARS, When, age, clean, sentence},
+    text::{NAME_CHARS, SENTENCE_CHARS, When, age, clean, sentence},
 };
 
 /// How soon the page of a node with a running command reads itself anew, in seconds.
@@ -98,6 +98,8 @@ struct Facts {
     ip_address: String,
     architecture: String,
     agent_version: String,
+    /// What the node's own policy restricts; empty: nothing.
+    policy: String,
     last_ping_at: Option<When>,
     last_boot_at: Option<When>,
     registered_at: When,
@@ -403,6 +405,7 @@ fn facts_of(view: &NodeView, now: Timestamp) -> Facts {
         ip_address: clean(&node.facts.ip_address, NAME_CHARS),
         architecture: clean(&node.facts.architecture, NAME_CHARS),
         agent_version: clean(&node.facts.agent_version, NAME_CHARS),
+        policy: clean(&node.facts.policy, SENTENCE_CHARS),
         last_ping_at: ping.map(|ping| when(ping.last_ping_at)),
         last_boot_at: ping.and_then(|ping| ping.last_boot_at).map(when),
         registered_at: when(node.registered_at),

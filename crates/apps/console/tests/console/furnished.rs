@@ -346,6 +346,7 @@ fn node(node_id: &str, host: &str, distribution: &str, platform: &str, version: 
             distribution_id: distribution.to_owned(),
             distribution_version_id: version.to_owned(),
             distribution_codename: String::new(),
+            policy: if node_id == WEB { "no scripts; no reboot".to_owned() } else { String::new() },
         },
         state: NodeState::Registered,
         deregistered_at: None,

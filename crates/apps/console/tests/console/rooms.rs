@@ -97,6 +97,7 @@ async fn a_node_shows_first_what_needs_attention_each_with_its_reason() {
     let (_furnished, mut browser) = signed_in().await;
     let page = browser.get(&format!("/console/nodes/{WEB}")).await.ok();
     page.shows("openssh-server.amd64");
+    page.shows("<dt>Its own policy</dt><dd>no scripts; no reboot</dd>");
     page.shows("1:9.2p1-2+deb12u7");
     page.shows("Approval rule 1 approves the newer version");
     page.shows("Missing, held");

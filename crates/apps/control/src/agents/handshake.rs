@@ -340,5 +340,6 @@ pub(super) fn node_facts(facts: &HostFacts, agent_version: &str, peer: SocketAdd
         distribution_id: facts.distribution.id.clone(),
         distribution_version_id: facts.distribution.version_id.clone(),
         distribution_codename: facts.distribution.codename.clone(),
+        policy: facts.policy.clone(),
     }
 }
