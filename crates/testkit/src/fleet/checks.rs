@@ -30,7 +30,7 @@ impl SimulatedFleet {
         let mut broken = self.world.broken.clone();
         broken.extend(self.jobs_that_ran_twice());
         broken.extend(self.broken_in_the_log().await?);
-        for command in &self.commands {
+        for command in self.commands.iter().filter(|command| !self.world.forgotten.contains(command)) {
             broken.extend(self.broken_by(command).await?);
         }
         broken.extend(self.broken_in_reports().await?);
@@ -234,7 +234,9 @@ impl SimulatedFleet {
     /// A result that an agent made is the invocation's, unless its time was over before it came.
     async fn broken_by_result(&self, command: &Command, invocation: &Invocation) -> anyhow::Result<Vec<String>> {
         let agent = self.agents.iter().find(|agent| agent.node_id() == Some(&invocation.node_id));
-        let Some(agent) = agent else { return Ok(Vec::new()) };
+        let Some(agent) = agent.filter(|_| !self.world.cut_short.contains(&command.command_id)) else {
+            return Ok(Vec::new());
+        };
         let Some(report) = agent.journal.get(&invocation.job_id).and_then(|job| job.report.as_ref()) else {
             return Ok(match invocation.state {
                 InvocationState::Ended(EndState::Success | EndState::Failed | EndState::ExecutionTimedOut) => {
@@ -281,7 +283,8 @@ impl SimulatedFleet {
             let Some(node) = agent.node_id() else { continue };
             let kept = self.ground.store.patch_report_list(&scope, node, None, ROWS_MAX).await?.len();
             let made = self.world.patch_reports.get(&number).copied().unwrap_or_default();
-            if kept != made {
+            // What a backup did not have is forgotten; what it had is not doubled.
+            if kept != made && !(self.world.was_restored && kept < made) {
                 broken.push(format!("{} made {made} patch reports, {kept} are kept", agent.name()));
             }
             let stored = self.ground.store.inventory_get(&scope, node).await?.map(|inventory| inventory.digest());

@@ -87,6 +87,13 @@ impl History {
             for (_, sending) in commands.iter().filter(|(at, _)| *at == step) {
                 fleet.try_to_send(sending).await?;
             }
+            // Each fifth seed restores a backup.
+            if self.seed.is_multiple_of(5) && step == self.steps * 4 / 14 {
+                fleet.back_up().await?;
+            }
+            if step == self.steps * 8 / 14 {
+                fleet.restore().await?;
+            }
             if step % 40 == 0 {
                 fleet.offer_update(step % self.agents, step)?;
                 let shown = fleet.shown_on_line_in_error().await?;

@@ -29,12 +29,13 @@ mod history;
 mod host;
 mod jobs;
 mod link;
+mod restoring;
 mod servers;
 mod steps;
 mod time;
 mod transcript;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use identifiers::{CommandId, JobId, Timestamp};
 
@@ -96,6 +97,12 @@ struct World {
     heard_at: BTreeMap<usize, i64>,
     /// When the servers' clock last jumped, likewise.
     jumped_at: i64,
+    /// Commands that a restored backup does not know.
+    forgotten: BTreeSet<CommandId>,
+    /// Commands that a restored backup knows; those that were unfinished are Cancelled, whatever their nodes made of them.
+    cut_short: BTreeSet<CommandId>,
+    /// Whether a backup was restored.
+    was_restored: bool,
     /// Promises that were broken on the way.
     broken: Vec<String>,
     /// Patch reports made, by agent.
@@ -107,6 +114,8 @@ pub struct SimulatedFleet {
     ground: Ground,
     replicas: Vec<Replica>,
     disk_full_until: Option<i64>,
+    /// The last backup.
+    backup: Option<Vec<u8>>,
     ids: SharedIds,
     clock: SimulatedClock,
     /// Seconds that have passed; unlike the clock it never jumps.
@@ -137,6 +146,7 @@ impl SimulatedFleet {
             ground,
             replicas: Vec::new(),
             disk_full_until: None,
+            backup: None,
             ids,
             clock,
             steady: 0,

@@ -81,6 +81,21 @@ impl Ground {
         Ok(Self { folder, postgres, store })
     }
 
+    pub(super) fn is_postgres(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    /// SQLite's file.
+    pub(super) fn file(&self) -> PathBuf {
+        self.folder.path().join("careen.db")
+    }
+
+    /// Opens the database again after it was closed.
+    pub(super) async fn reopen(&mut self) -> anyhow::Result<()> {
+        self.store = open(&self.folder, self.postgres.as_ref()).await?;
+        Ok(())
+    }
+
     /// A process opens the database. SQLite has one process; several there stand for what shares one database.
     async fn open(&self) -> anyhow::Result<Store> {
         match &self.postgres {
@@ -210,17 +225,31 @@ impl SimulatedFleet {
             (true, _) => {
                 // The one process of a SQLite file: the file is really closed and opened.
                 self.ground.store.close().await;
-                self.ground.store = open(&self.ground.folder, None).await?;
+                self.ground.reopen().await?;
                 self.ground.store.fill_disk(self.disk_full_until.is_some()).await?;
             }
             (false, true) => self.replica(server)?.server.store.close().await,
             (false, false) => self.replica(server)?.server.store.inject(Some(Fault::Ended)),
         }
+        self.start_another(server, seconds).await?;
+        self.sweep_links().await
+    }
+
+    /// Another process in a server's place, after some seconds.
+    async fn start_another(&mut self, server: usize, seconds: i64) -> anyhow::Result<()> {
         let lives = self.replica(server)?.lives + 1;
         let started = self.ground.start(&self.clock, &self.ids, server, lives).await?;
         let absence = (seconds > 0).then_some(Absence::Down(self.steady + seconds));
         if let Some(replica) = self.replicas.get_mut(server) {
             (replica.server, replica.lives, replica.absence) = (started, lives, absence);
+        }
+        Ok(())
+    }
+
+    /// Others in the place of all servers, whose processes have ended.
+    pub(super) async fn start_all_again(&mut self) -> anyhow::Result<()> {
+        for server in 0..self.replicas.len() {
+            self.start_another(server, 0).await?;
         }
         self.sweep_links().await
     }
