@@ -2,6 +2,7 @@
 
 use crate::connection::{Connection, to_json};
 use crate::error::Cause;
+use crate::many;
 use crate::statement::insert_rows;
 use crate::value::values;
 use crate::write::Write;
@@ -70,13 +71,15 @@ pub(crate) async fn apply_rows(
     scope: &Scope,
     changes: &Changes<Write>,
 ) -> Result<(), Failure> {
-    for (aggregate, hold) in held(changes)? {
-        hold_revision(connection, scope, aggregate, hold).await?;
+    let held = held(changes)?;
+    if many::is_worth_it(connection, &held) {
+        many::hold_together(connection, scope, &held).await?;
+    } else {
+        for (aggregate, hold) in held {
+            hold_revision(connection, scope, aggregate, hold).await?;
+        }
     }
-    for write in &changes.writes {
-        write.apply(connection, scope).await?;
-    }
-    Ok(())
+    many::write_all(connection, scope, &changes.writes).await
 }
 
 /// Whether refusing `changes` could leave something written behind that must be undone: it is refused at its second
@@ -95,11 +98,11 @@ pub(crate) fn may_be_refused_halfway(changes: &Changes<Write>) -> bool {
 
 /// What is done with one aggregate.
 #[derive(Debug, Clone, Copy, Default)]
-struct Hold {
+pub(crate) struct Hold {
     /// The revision it must have.
-    expected: Option<Revision>,
+    pub(crate) expected: Option<Revision>,
     /// Whether it gets the next one.
-    touched: bool,
+    pub(crate) touched: bool,
 }
 
 /// Each aggregate once, sorted.
@@ -134,7 +137,7 @@ async fn hold_revision(
     if hold.touched || expected != found { Err(conflict(aggregate, expected, found)) } else { Ok(()) }
 }
 
-fn conflict(aggregate: &Aggregate, expected: Revision, found: Revision) -> Failure {
+pub(crate) fn conflict(aggregate: &Aggregate, expected: Revision, found: Revision) -> Failure {
     ApplyError::Conflict { aggregate: aggregate.clone(), expected, found }.into()
 }
 

@@ -18,6 +18,7 @@ mod faults;
 #[cfg(test)]
 mod full_disk_tests;
 mod lock;
+mod many;
 mod migrations;
 mod pings;
 mod statement;

@@ -1,10 +1,12 @@
 //! Decisions made on old snapshots are refused, members of one batch do not disturb each other, logs have no gaps.
 
+use crate::rows::{command, invocation};
 use crate::support::{Lab, at, audit, event, node, node_id, on_both, scope, scope_of, writes};
 use changes::{Changes, Revision};
+use commands::{Invocation, invocation_aggregate};
 use nodes::node_aggregate;
 use std::collections::BTreeSet;
-use store::{ApplyError, AuditQuery, IdempotencyRow, RecordWrite, Write};
+use store::{ApplyError, AuditQuery, IdempotencyRow, InvocationQuery, RecordWrite, Write};
 
 fn renamed(number: u64, name: &str) -> Write {
     let mut row = node(number);
@@ -233,5 +235,37 @@ on_both! {
             names
         };
         assert_eq!(names.len(), 1, "one of them wrote last, and all its rows: {names:?}");
+    }
+}
+
+on_both! {
+    async fn a_decision_about_hundreds_is_one_decision(lab: &Lab) {
+        let (store, scope) = (&lab.store, scope());
+        let sent = command(1, 1);
+        let all = |revision: &dyn Fn(u64) -> i64, trace: &str| {
+            let mut changes: Changes<Write> = Changes::new();
+            for number in 1..=300 {
+                let row = Invocation { trace: trace.into(), ..invocation(&sent, number) };
+                changes.update(invocation_aggregate(&row.command_id, &row.node_id), Revision(revision(number)));
+                changes.writes.push(commands::Write::InvocationPut(Box::new(row)).into());
+            }
+            changes
+        };
+        let traces = async || -> BTreeSet<(i64, String)> {
+            let rows = store.invocation_list(&scope, &InvocationQuery::all(1000)).await.unwrap();
+            assert_eq!(rows.len(), 300);
+            rows.into_iter().map(|found| (found.revision.0, found.row.trace)).collect()
+        };
+        store.apply(&scope, all(&|_| 0, "sent")).await.unwrap();
+        assert_eq!(traces().await, BTreeSet::from([(1, "sent".to_owned())]));
+        // One of them is not what it was.
+        let refused = store.apply(&scope, all(&|number| if number == 299 { 0 } else { 1 }, "late")).await.unwrap_err();
+        assert!(matches!(refused, ApplyError::Conflict { expected: Revision(0), found: Revision(1), .. }), "{refused:?}");
+        assert_eq!(traces().await, BTreeSet::from([(1, "sent".to_owned())]));
+        // The last row of an invocation is what counts.
+        let mut twice = all(&|_| 1, "first");
+        twice.append(all(&|_| 1, "last"));
+        store.apply(&scope, twice).await.unwrap();
+        assert_eq!(traces().await, BTreeSet::from([(2, "last".to_owned())]));
     }
 }
