@@ -1,6 +1,5 @@
 //! One agent of the fleet, from one connection to the next.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::conversation::{Conversation, connect};
-use super::{Behaviour, Counts, Reconnect, Registration};
+use super::{Behaviour, Counts, Endpoint, Reconnect, Registration};
 
 /// The longest pause of the real agent before it calls again.
 const PAUSE_SECONDS_MAX: u32 = 60;
@@ -31,7 +30,7 @@ impl Drop for Connected<'_> {
 }
 
 pub(super) async fn run(
-    server: SocketAddr,
+    server: Endpoint,
     node: &Registration,
     behaviour: Behaviour,
     counts: &Counts,

@@ -1,7 +1,5 @@
 //! The protocol on one WebSocket, from the agent's side.
 
-use std::net::SocketAddr;
-
 use agent_wire::{
     AGENT_PATH, ActivationCode, Bytes32, Bytes64, FromServerHandshake, Hello, HostFacts, PROTOCOL_MAX, PROTOCOL_MIN,
     Purpose, Terms, ToServerHandshake, WIRE_BYTES_MAX, challenge_text, connect_text, register_proof_text,
@@ -14,41 +12,40 @@ use identity::SigningKey;
 use packages::Distribution;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
+use super::stream::{self, Duplex, Endpoint};
 use super::{Registration, source};
 
-/// One connection.
-pub(super) struct Conversation(WebSocketStream<TcpStream>);
+/// One connection, and the name of its TLS channel.
+pub(super) struct Conversation {
+    socket: WebSocketStream<Box<dyn Duplex>>,
+    channel: Option<Bytes32>,
+}
 
 impl Conversation {
-    async fn open(server: SocketAddr, place: usize) -> anyhow::Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(source(place))?;
-        let stream = socket.connect(server).await?;
-        stream.set_nodelay(true)?;
+    async fn open(server: Endpoint, place: usize) -> anyhow::Result<Self> {
+        let (stream, channel) = stream::open(server, Some(source(place))).await?;
         let config = WebSocketConfig::default()
             .read_buffer_size(1 << 10)
             .write_buffer_size(0)
             .max_message_size(Some(WIRE_BYTES_MAX))
             .max_frame_size(Some(WIRE_BYTES_MAX));
-        let request = format!("ws://{server}{AGENT_PATH}");
+        let request = format!("ws://{}{AGENT_PATH}", server.address);
         let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
-        Ok(Self(socket))
+        Ok(Self { socket, channel })
     }
 
     pub(super) async fn send<T: Serialize>(&mut self, message: &T) -> anyhow::Result<()> {
-        Ok(self.0.send(Message::Text(agent_wire::write(message)?.into())).await?)
+        Ok(self.socket.send(Message::Text(agent_wire::write(message)?.into())).await?)
     }
 
     /// The next message.
     pub(super) async fn hear<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         loop {
-            match self.0.next().await.context("the server has closed the connection")?? {
+            match self.socket.next().await.context("the server has closed the connection")?? {
                 Message::Text(text) => return Ok(agent_wire::read(&text)?),
                 Message::Binary(bytes) => {
                     let plain = zstd::bulk::decompress(&bytes, agent_wire::FRAME_BYTES_MAX)?;
@@ -106,6 +103,7 @@ async fn challenge(conversation: &mut Conversation, purpose: Purpose) -> anyhow:
     else {
         bail!("not a challenge");
     };
+    ensure!(channel == conversation.channel, "somebody is in between: the channel does not end at the server");
     let terms = Terms { protocol, channel };
     let text = terms.bind(challenge_text(&hello, &nonce, epoch));
     let signed = identity::verify_ed25519(&identity_key.0, &text, &signature.0);
@@ -122,7 +120,7 @@ async fn answer(conversation: &mut Conversation) -> anyhow::Result<FromServerHan
 
 /// Makes a node, as `careen-agent register` does.
 pub(super) async fn register(
-    server: SocketAddr,
+    server: Endpoint,
     place: usize,
     id: &ActivationId,
     code: &ActivationCode,
@@ -144,12 +142,13 @@ pub(super) async fn register(
     };
     let text = registered_text(&nonce, &server_nonce, &node_key, &node_id, &job_key, incarnation, &region);
     let text = terms.bind(text);
+    let text = terms.bind(text);
     ensure!(identity::verify_ed25519(&server_key.0, &text, &signature.0), "the answer is not signed by the server");
     Ok(Registration { place, node_id, node_key: key, server_key })
 }
 
 /// Connects a node; also how often the server wants a heartbeat, in seconds.
-pub(super) async fn connect(server: SocketAddr, node: &Registration) -> anyhow::Result<(Conversation, u32)> {
+pub(super) async fn connect(server: Endpoint, node: &Registration) -> anyhow::Result<(Conversation, u32)> {
     let mut conversation = Conversation::open(server, node.place).await?;
     let purpose = Purpose::Connect { node_id: node.node_id.clone() };
     let Challenged { nonce, server_nonce, server_key, epoch, terms } = challenge(&mut conversation, purpose).await?;
@@ -163,6 +162,7 @@ pub(super) async fn connect(server: SocketAddr, node: &Registration) -> anyhow::
     };
     let digest = inventory_digest.as_deref();
     let text = welcome_text(&nonce, &server_nonce, &node.node_id, epoch, heartbeat_seconds, now, digest);
+    let text = terms.bind(text);
     let text = terms.bind(text);
     ensure!(identity::verify_ed25519(&server_key.0, &text, &signature.0), "the welcome is not signed by the server");
     Ok((conversation, heartbeat_seconds))

@@ -8,6 +8,7 @@
 mod agent;
 mod conversation;
 mod requests;
+mod stream;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use requests::{Answer, Connection as RequestConnection, Credentials};
+pub use stream::Endpoint;
 
 /// So many agents are in the middle of a registration at once.
 const REGISTERING_MAX: usize = 64;
@@ -149,7 +151,7 @@ async fn until(counted: &watch::Sender<usize>, what: &str, count: usize, bound: 
 
 /// Agents that are registered with one server.
 pub struct SocketFleet {
-    server: SocketAddr,
+    server: Endpoint,
     registrations: Vec<Arc<Registration>>,
     counts: Arc<Counts>,
     agents: JoinSet<()>,
@@ -165,7 +167,7 @@ pub(super) fn source(place: usize) -> SocketAddr {
 impl SocketFleet {
     /// A fleet without agents for the server at an address.
     #[must_use]
-    pub fn new(server: SocketAddr) -> Self {
+    pub fn new(server: Endpoint) -> Self {
         let counts = Counts {
             base: Instant::now(),
             connected: watch::Sender::new(0),

@@ -1,13 +1,13 @@
 //! AWS requests over one connection that is kept: signed as AWS's clients sign, one at a time.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use identifiers::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use super::stream::{self, Duplex, Endpoint};
 
 /// An access key.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ pub struct Answer {
 
 /// A connection on which requests follow each other.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     host: String,
     credentials: Credentials,
     /// The key of a day is derived once.
@@ -73,10 +73,9 @@ impl Connection {
     ///
     /// # Errors
     /// When it cannot be reached.
-    pub async fn open(server: SocketAddr, credentials: &Credentials) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(server).await?;
-        stream.set_nodelay(true)?;
-        let (host, credentials) = (server.to_string(), credentials.clone());
+    pub async fn open(server: Endpoint, credentials: &Credentials) -> anyhow::Result<Self> {
+        let (stream, _) = stream::open(server, None).await?;
+        let (host, credentials) = (server.address.to_string(), credentials.clone());
         Ok(Self { stream, host, credentials, key: None, buffer: Vec::new() })
     }
 

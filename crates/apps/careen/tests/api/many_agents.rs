@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent_wire::ActivationCode;
 use identifiers::ActivationId;
 use serde_json::Value;
-use testkit::sockets::{Behaviour, Credentials, Reconnect, RequestConnection, SocketFleet};
+use testkit::sockets::{Behaviour, Credentials, Endpoint, Reconnect, RequestConnection, SocketFleet};
 
 use crate::server::Place;
 
@@ -28,16 +28,16 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 fn a_command_to_hundreds_of_agents_reaches_each_once() {
     let place = Place::new();
     let server = place.start();
-    let address = server.address().parse().unwrap();
+    let endpoint = Endpoint { address: server.address().parse().unwrap(), tls: false };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let credentials = Credentials::of_server(&place.data()).unwrap();
-        let mut requests = RequestConnection::open(address, &credentials).await.unwrap();
+        let mut requests = RequestConnection::open(endpoint, &credentials).await.unwrap();
         let activation = ask(&mut requests, "CreateActivation", r#"{"IamRole":"fleet","RegistrationLimit":300}"#).await;
         let id = ActivationId::parse(text(&activation, "ActivationId")).unwrap();
         let code = ActivationCode::parse(text(&activation, "ActivationCode")).unwrap();
 
-        let mut fleet = SocketFleet::new(address);
+        let mut fleet = SocketFleet::new(endpoint);
         fleet.register(AGENTS, &id, code).await.unwrap();
         fleet.run(AGENTS, Behaviour { heartbeat: None, reconnect: Some(Reconnect::AtOnce) }, 32);
         fleet.counts().until_connected(AGENTS, BOUND).await.unwrap();

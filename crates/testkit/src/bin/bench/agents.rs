@@ -22,7 +22,7 @@ fn idle_agents(reconnect: Option<Reconnect>) -> Behaviour {
 }
 
 async fn connected(options: &Options, behaviour: Behaviour) -> anyhow::Result<(Server<'_>, SocketFleet)> {
-    let server = Server::start(options).await?;
+    let server = Server::start(options, options.tls).await?;
     let begun = Instant::now();
     let mut fleet = server.fleet(options.agents).await?;
     println!("{} agents registered in {:.1} s", options.agents, begun.elapsed().as_secs_f64());
@@ -35,7 +35,7 @@ async fn connected(options: &Options, behaviour: Behaviour) -> anyhow::Result<(S
 
 /// Resident memory of the server for each idle agent, from a fifth of the agents to all.
 pub(crate) async fn idle(options: &Options) -> anyhow::Result<()> {
-    let server = Server::start(options).await?;
+    let server = Server::start(options, options.tls).await?;
     let mut fleet = server.fleet(options.agents).await?;
     let (few, all) = (options.agents / 5, options.agents);
     let behaviour = Behaviour { heartbeat: Some(SELDOM), reconnect: None };

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-const USAGE: &str = "bench --careen PROGRAM [--database URL] [--agents N] [--rounds N] NAME...
+const USAGE: &str = "bench --careen PROGRAM [--database URL] [--agents N] [--rounds N] [--plaintext] NAME...
     requests     signed requests a second, reads and writes apart
     heartbeats   heartbeats acknowledged after commit a second
     agents       memory of the server for each idle agent
@@ -26,6 +26,8 @@ pub(crate) struct Options {
     database: Option<String>,
     /// How many agents.
     agents: usize,
+    /// Whether agents speak TLS.
+    tls: bool,
     /// How often each is measured.
     rounds: usize,
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
 
 fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<(Options, Vec<String>)> {
     let (mut careen, mut database, mut agents, mut rounds, mut names) = (None, None, 10_000, 5, Vec::new());
+    let mut tls = true;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} wants a value"));
         match argument.as_str() {
@@ -54,11 +57,12 @@ fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<(Optio
             "--database" => database = Some(value()?),
             "--agents" => agents = value()?.parse()?,
             "--rounds" => rounds = value()?.parse()?,
+            "--plaintext" => tls = false,
             name if !name.starts_with("--") => names.push(argument),
             other => bail!("no such option: {other}"),
         }
     }
-    Ok((Options { careen: careen.context("--careen is missing")?, database, agents, rounds }, names))
+    Ok((Options { careen: careen.context("--careen is missing")?, database, agents, tls, rounds }, names))
 }
 
 async fn measure(options: &Options, names: &[String]) -> anyhow::Result<()> {

@@ -9,8 +9,7 @@ use agent_wire::ActivationCode;
 use anyhow::{Context, bail, ensure};
 use identifiers::ActivationId;
 use tempfile::TempDir;
-use testkit::sockets::{Credentials, RequestConnection, SocketFleet};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use testkit::sockets::{Credentials, Endpoint, RequestConnection, SocketFleet};
 use tokio::net::TcpStream;
 
 use crate::Options;
@@ -23,6 +22,7 @@ pub(crate) struct Server<'a> {
     options: &'a Options,
     data: TempDir,
     pub(crate) address: SocketAddr,
+    tls: bool,
     child: Child,
 }
 
@@ -33,9 +33,12 @@ impl Drop for Server<'_> {
     }
 }
 
-fn spawn(options: &Options, data: &Path, address: SocketAddr) -> anyhow::Result<Child> {
+fn spawn(options: &Options, data: &Path, address: SocketAddr, tls: bool) -> anyhow::Result<Child> {
     let mut command = Command::new(&options.careen);
     command.args(["server", "--listen", &address.to_string(), "--data"]).arg(data);
+    if tls {
+        command.arg("--tls");
+    }
     if let Some(database) = &options.database {
         command.args(["--database", database]);
     }
@@ -44,20 +47,11 @@ fn spawn(options: &Options, data: &Path, address: SocketAddr) -> anyhow::Result<
     command.spawn().context("starting the server")
 }
 
-async fn is_up(address: SocketAddr) -> anyhow::Result<bool> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream
-        .write_all(format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
-        .await?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    Ok(answer.starts_with(b"HTTP/1.1 200"))
-}
-
 async fn until_up(address: SocketAddr) -> anyhow::Result<()> {
     let until = Instant::now() + START_BOUND;
     while Instant::now() < until {
-        if is_up(address).await.unwrap_or(false) {
+        // It listens when it is ready, not before.
+        if TcpStream::connect(address).await.is_ok() {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -67,11 +61,11 @@ async fn until_up(address: SocketAddr) -> anyhow::Result<()> {
 
 impl<'a> Server<'a> {
     /// A server on an empty folder.
-    pub(crate) async fn start(options: &'a Options) -> anyhow::Result<Self> {
+    pub(crate) async fn start(options: &'a Options, tls: bool) -> anyhow::Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let data = tempfile::Builder::new().prefix("careen-bench-").tempdir()?;
-        let child = spawn(options, data.path(), address)?;
-        let server = Self { options, data, address, child };
+        let child = spawn(options, data.path(), address, tls)?;
+        let server = Self { options, data, address, tls, child };
         until_up(server.address).await?;
         Ok(server)
     }
@@ -81,9 +75,13 @@ impl<'a> Server<'a> {
         self.child.kill()?;
         self.child.wait()?;
         let begun = Instant::now();
-        self.child = spawn(self.options, self.data.path(), self.address)?;
+        self.child = spawn(self.options, self.data.path(), self.address, self.tls)?;
         until_up(self.address).await?;
         Ok(begun)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint { address: self.address, tls: self.tls }
     }
 
     pub(crate) fn credentials(&self) -> anyhow::Result<Credentials> {
@@ -91,12 +89,12 @@ impl<'a> Server<'a> {
     }
 
     pub(crate) async fn requests(&self) -> anyhow::Result<RequestConnection> {
-        RequestConnection::open(self.address, &self.credentials()?).await
+        RequestConnection::open(self.endpoint(), &self.credentials()?).await
     }
 
     /// A fleet of registered agents; activations are for a thousand each.
     pub(crate) async fn fleet(&self, agents: usize) -> anyhow::Result<SocketFleet> {
-        let mut fleet = SocketFleet::new(self.address);
+        let mut fleet = SocketFleet::new(self.endpoint());
         let mut requests = self.requests().await?;
         for first in (0..agents).step_by(1000) {
             let made = requests.ask("CreateActivation", r#"{"IamRole":"bench","RegistrationLimit":1000}"#).await?;

@@ -18,7 +18,7 @@ const ROUND: Duration = Duration::from_secs(4);
 const NODES: usize = 50;
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
-    let server = Server::start(options).await?;
+    let server = Server::start(options, false).await?;
     let fleet = server.fleet(NODES).await?;
     let node = fleet.registrations().first().map(|node| node.node_id().to_string()).unwrap_or_default();
     let who = format!(r#"{{"Filters":[{{"Key":"InstanceIds","Values":["{node}"]}}]}}"#);
