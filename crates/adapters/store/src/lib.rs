@@ -48,6 +48,7 @@ pub use tables::records::{
     AccessKeyRow, AccessKeyStatus, IdempotencyRow, ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest,
 };
 pub use tables::retention::RecordKind;
+pub use tables::trust::{TrustWrite, WaitingNodes, server_keys_aggregate};
 pub use write::{AuditWrite, InventoryWrite, RecordWrite, Write};
 
 use identifiers::Timestamp;

@@ -4,6 +4,7 @@ use crate::tables;
 use crate::tables::inventory::{InventoryApply, OfferedVersion};
 use crate::tables::records::{AccessKeyRow, IdempotencyRow, ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest};
 use crate::tables::retention::RecordKind;
+use crate::tables::trust::TrustWrite;
 use identifiers::{AccessKeyId, Scope, Timestamp};
 
 /// Everything that can be written: each domain's writes, and those of the server itself.
@@ -21,6 +22,8 @@ pub enum Write {
     Audit(AuditWrite),
     /// What no domain knows.
     Record(RecordWrite),
+    /// Keys.
+    Trust(TrustWrite),
 }
 
 /// Writes to the chain of sealed audit records. The records themselves come with what they record.
@@ -134,6 +137,11 @@ impl From<AuditWrite> for Write {
         Self::Audit(write)
     }
 }
+impl From<TrustWrite> for Write {
+    fn from(write: TrustWrite) -> Self {
+        Self::Trust(write)
+    }
+}
 impl From<RecordWrite> for Write {
     fn from(write: RecordWrite) -> Self {
         Self::Record(write)
@@ -144,7 +152,7 @@ impl Write {
     /// Whether [`Write::apply`] may refuse: by a natural key that is taken, or a delta that does not fit.
     pub(crate) fn may_be_refused(&self) -> bool {
         match self {
-            Self::Node(_) | Self::Command(_) => false,
+            Self::Node(_) | Self::Command(_) | Self::Trust(_) => false,
             Self::Patch(write) => matches!(write, patching::Write::ReportPut(_)),
             Self::Inventory(write) => matches!(write, InventoryWrite::Apply(_)),
             Self::Audit(write) => matches!(write, AuditWrite::SealPut(_)),
@@ -162,6 +170,7 @@ impl Write {
             Self::Inventory(write) => tables::inventory::apply(connection, scope, write).await,
             Self::Audit(write) => tables::audit::apply(connection, scope, write).await,
             Self::Record(write) => tables::records::apply(connection, scope, write).await,
+            Self::Trust(write) => tables::trust::apply(connection, scope, write).await,
         }
     }
 }

@@ -24,7 +24,7 @@ Usage:
       tried in turn. FILE has the authorities (PEM) that count where a balancer answers in the server's place; the
       proxy is kept for 'run', where HTTPS_PROXY, HTTP_PROXY and NO_PROXY go before it.
   careen-agent run [--data DIR] [--reboot-command 'PROGRAM ARGUMENT...'] [--reboot-policy needed|aws]
-                   [--reconnect-seconds-max N]
+                   [--reconnect-seconds-max N] [--node-key-days N]
       Runs the agent until SIGTERM or SIGINT. Running jobs go on without it.
   careen-agent status [--data DIR] [--json]
       Says how the agent is. Exit code 0: connected; 1: not connected; 3: no agent runs; 4: not registered.
@@ -186,6 +186,12 @@ fn run_command(program: &[OsString], mut parser: lexopt::Parser) -> Result<ExitC
                 options.reconnect_seconds_max = parser.value()?.parse()?;
                 if !(1..=60).contains(&options.reconnect_seconds_max) {
                     return Err(CommandError::Usage("--reconnect-seconds-max is from 1 to 60".to_owned()));
+                }
+            }
+            Long("node-key-days") => {
+                options.node_key_days = parser.value()?.parse()?;
+                if !(1..=3650).contains(&options.node_key_days) {
+                    return Err(CommandError::Usage("--node-key-days is from 1 to 3650".to_owned()));
                 }
             }
             other => return Err(other.unexpected().into()),

@@ -2,11 +2,12 @@
 
 use crate::connection::{Connection, words};
 use crate::identity::Identity;
+use crate::keys::NodeKey;
 use crate::reach::Reach;
 use crate::{AgentError, keys};
 use agent_wire::{
-    Bytes32, FromServerHandshake, Hello, HostFacts, OUTPUT_LIVE, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, Terms,
-    ToServerHandshake,
+    Bytes32, FromServerHandshake, Hello, HostFacts, OUTPUT_LIVE, PROTOCOL_MAX, PROTOCOL_MIN, Purpose, SignedTrust,
+    Terms, ToServerHandshake,
 };
 use identifiers::Timestamp;
 
@@ -31,6 +32,7 @@ pub(crate) struct Welcome {
     pub(crate) heartbeat_seconds: u32,
     pub(crate) now: Timestamp,
     pub(crate) inventory_digest: Option<String>,
+    pub(crate) trust: Option<SignedTrust>,
 }
 
 /// Opens the conversation and makes sure that the other side has a key that `trusted` accepts, and that the connection
@@ -83,11 +85,12 @@ pub(crate) async fn connect(
     connection: &mut Connection,
     ground: &Ground<'_>,
     identity: &Identity,
+    key: &NodeKey,
     facts: HostFacts,
 ) -> Result<Welcome, AgentError> {
     let purpose = Purpose::Connect { node_id: identity.node_id.clone() };
-    let trusted = vec![identity.identity_key];
-    let challenge = challenge(connection, ground, purpose, trusted, |key| *key == identity.identity_key).await?;
+    let trusted = identity.identity_keys();
+    let challenge = challenge(connection, ground, purpose, trusted.clone(), |key| trusted.contains(key)).await?;
     let text = agent_wire::connect_text(
         &identity.node_id,
         &challenge.agent_nonce,
@@ -95,10 +98,10 @@ pub(crate) async fn connect(
         challenge.epoch,
         &challenge.identity_key,
     );
-    let signature = identity.node_key.sign(&challenge.terms.bind(text))?;
+    let signature = key.sign(&challenge.terms.bind(text))?;
     connection.send(&ToServerHandshake::Prove { signature, facts }).await?;
     match connection.answer().await? {
-        FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, signature, .. }
+        FromServerHandshake::Welcome { epoch, heartbeat_seconds, now, inventory_digest, trust, signature }
             if epoch == challenge.epoch =>
         {
             let text = agent_wire::welcome_text(
@@ -110,11 +113,11 @@ pub(crate) async fn connect(
                 now,
                 inventory_digest.as_deref(),
             );
-            if !keys::holds(&identity.identity_key, &challenge.terms.bind(text), &signature) {
+            if !keys::holds(&challenge.identity_key, &challenge.terms.bind(text), &signature) {
                 let reason = "its welcome is not signed by the server".to_owned();
                 return Err(AgentError::Impostor { reason, server: connection.server().to_owned() });
             }
-            Ok(Welcome { heartbeat_seconds, now, inventory_digest })
+            Ok(Welcome { heartbeat_seconds, now, inventory_digest, trust })
         }
         other => Err(unexpected(other)),
     }

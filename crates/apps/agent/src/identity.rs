@@ -1,7 +1,7 @@
 use crate::AgentError;
 use crate::keys::NodeKey;
 use crate::reach::Reach;
-use agent_wire::Bytes32;
+use agent_wire::{Bytes32, Trust};
 use identifiers::{NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Who this node is and whom it believes: `identity.json`, readable by its owner alone, written once registration is
-/// complete and never changed.
+/// complete, and replaced whole when keys are exchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The server's address.
@@ -32,7 +32,19 @@ pub struct Identity {
     pub incarnation: u64,
     /// When the node was registered.
     pub registered_at: Timestamp,
+    /// The server's keys as they were announced last; absent until a server has announced any.
+    #[serde(default)]
+    pub(crate) trust: Option<Trust>,
+    /// Which announcement the server was told to be written down: its incarnation and serial.
+    #[serde(default)]
+    pub(crate) trust_told: Option<(u64, u64)>,
     pub(crate) node_key: NodeKey,
+    /// When the node's key was made; absent: at registration.
+    #[serde(default)]
+    pub(crate) node_key_at: Option<Timestamp>,
+    /// The key that follows; both are kept until the server has taken it.
+    #[serde(default)]
+    pub(crate) next_node_key: Option<NodeKey>,
 }
 
 impl Identity {

@@ -11,6 +11,7 @@ mod clock;
 mod command_line;
 mod connection;
 mod error;
+mod exchanges;
 mod first_inventory;
 mod handshake;
 mod identity;
@@ -34,6 +35,7 @@ mod session;
 mod status;
 mod tls;
 mod transport;
+mod trust;
 mod work;
 
 pub use command_line::command_line;

@@ -15,6 +15,8 @@ pub struct AgentOptions {
     pub reboot_policy: RebootPolicy,
     /// The longest wait between two calls, in seconds; at most 60.
     pub reconnect_seconds_max: u32,
+    /// How old the node's own key gets before the agent exchanges it, in days.
+    pub node_key_days: u32,
     /// Whether log lines go to standard error too.
     pub log_to_stderr: bool,
 }
@@ -29,6 +31,7 @@ impl AgentOptions {
             reboot_command: None,
             reboot_policy: RebootPolicy::default(),
             reconnect_seconds_max: 60,
+            node_key_days: crate::trust::NODE_KEY_DAYS,
             log_to_stderr: true,
         }
     }

@@ -11,7 +11,8 @@ const STEPS_MAX: usize = 100;
 #[derive(Debug, Clone)]
 pub(crate) struct Standing<'a> {
     pub(crate) node_id: &'a NodeId,
-    pub(crate) job_key: &'a Bytes32,
+    /// The keys that the server may sign with.
+    pub(crate) job_keys: &'a [Bytes32],
     /// The highest incarnation seen.
     pub(crate) incarnation: u64,
     /// Ids of jobs are forgotten whose orders expired up to here.
@@ -32,8 +33,10 @@ pub(crate) struct OrderRefusal {
 
 /// Reads an order and decides whether it is obeyed. Whether its job was seen before is not decided here.
 pub(crate) fn judge(signed: &SignedOrder, standing: &Standing<'_>) -> Result<Order, OrderRefusal> {
-    if !keys::holds(standing.job_key, &agent_wire::order_text(&signed.payload), &signed.signature) {
-        let reason = "It is not signed with the key that was given at registration.".to_owned();
+    let text = agent_wire::order_text(&signed.payload);
+    if !standing.job_keys.iter().any(|key| keys::holds(key, &text, &signed.signature)) {
+        let reason =
+            "It is not signed with the key that was given at registration, nor with one announced since.".to_owned();
         return Err(OrderRefusal { reason, job_id: None });
     }
     let order = agent_wire::read::<Order>(&signed.payload);
@@ -121,7 +124,7 @@ mod tests {
         fn standing(&self) -> Standing<'_> {
             Standing {
                 node_id: &self.node_id,
-                job_key: &self.public,
+                job_keys: std::slice::from_ref(&self.public),
                 incarnation: 3,
                 forgotten_until: Timestamp::from_seconds(500),
                 now: Timestamp::from_seconds(1000),

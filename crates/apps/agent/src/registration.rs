@@ -3,6 +3,7 @@ use crate::handshake::{Ground, challenge, unexpected};
 use crate::identity::{DirectoryLock, Identity};
 use crate::keys::{self, NodeKey};
 use crate::reach::Reach;
+use crate::trust::{self, Announced};
 use crate::{AgentError, ServerAddress, patching_host, tls};
 use agent_wire::{ActivationCode, FromServerHandshake, Purpose, ToServerHandshake};
 use identifiers::{ActivationId, NodeId};
@@ -91,7 +92,7 @@ async fn negotiate(
     let proof = keys::proof(code, &challenge.terms.bind(text))?;
     connection.send(&ToServerHandshake::Register { node_key, facts, proof }).await?;
     match connection.answer().await? {
-        FromServerHandshake::Registered { node_id, job_key, incarnation, region, signature, .. } => {
+        FromServerHandshake::Registered { node_id, job_key, incarnation, region, trust, signature } => {
             let text = agent_wire::registered_text(
                 &challenge.agent_nonce,
                 &challenge.server_nonce,
@@ -105,7 +106,7 @@ async fn negotiate(
                 let reason = "its answer to the registration is not signed by the server".to_owned();
                 return Err(AgentError::Impostor { reason, server: connection.server().to_owned() });
             }
-            Ok(Identity {
+            let mut identity = Identity {
                 server: server.to_string(),
                 other_servers: options
                     .servers
@@ -120,8 +121,19 @@ async fn negotiate(
                 job_key,
                 incarnation,
                 registered_at: execution::now(),
+                trust: None,
+                trust_told: None,
                 node_key: key,
-            })
+                node_key_at: None,
+                next_node_key: None,
+            };
+            if let Some(signed) = trust {
+                match trust::judge(&signed, &identity).map_err(AgentError::Protocol)? {
+                    Announced::News(announced) => identity.believe(announced),
+                    Announced::Known => {}
+                }
+            }
+            Ok(identity)
         }
         other => Err(unexpected(other)),
     }

@@ -116,7 +116,11 @@ async fn connect_until_told(work: &RefCell<Work>, mut ending: watch::Receiver<bo
         work.borrow_mut().connected(false, "connecting".to_owned());
         let (after, error) = match serve(work, &mut ending).await {
             SessionEnd::NotConnected(e) => {
-                work.borrow_mut().servers.give_up_current();
+                {
+                    let mut work = work.borrow_mut();
+                    work.note_failed_call(&e);
+                    work.servers.give_up_current();
+                }
                 (After::Failure, e)
             }
             SessionEnd::Broken(e) => (After::Session, e),

@@ -48,16 +48,17 @@ struct Session<'a> {
 
 /// Calls the server and serves it until the connection ends, or `ending` says so.
 pub(crate) async fn serve(work: &RefCell<Work>, ending: &mut watch::Receiver<bool>) -> SessionEnd {
-    let (address, identity, facts, times) = {
+    let (address, identity, facts, times, next_refused) = {
         let work = work.borrow();
-        (work.servers.current().clone(), work.identity.clone(), work.facts(), work.times())
+        (work.servers.current().clone(), work.identity.clone(), work.facts(), work.times(), work.next_key_refused)
     };
     let opened = async {
         let reach = identity.reach.over_environment(&address, |name| std::env::var(name).ok());
         let reach = reach.map_err(|e| AgentError::system("reading the environment", e))?;
         let mut connection = Connection::open(&address, &reach).await?;
         let ground = Ground { reach: &reach, times: &times };
-        let welcome = handshake::connect(&mut connection, &ground, &identity, facts.clone()).await?;
+        let key = identity.proving_key(next_refused);
+        let welcome = handshake::connect(&mut connection, &ground, &identity, key, facts.clone()).await?;
         Ok((connection, welcome))
     };
     let opened = tokio::select! {
@@ -100,6 +101,8 @@ fn greet(work: &RefCell<Work>, welcome: &Welcome) -> Result<(), AgentError> {
     work.learn_time(welcome.now);
     work.greeted();
     work.connected(true, "waiting for orders".to_owned());
+    work.exchange_keys(welcome.trust.as_ref())?;
+    work.tell_impostors();
     let work = &mut *work;
     work.inventory.reconcile(&mut work.spool, welcome.inventory_digest.as_deref())?;
     work.read_first_inventory();
@@ -222,8 +225,7 @@ impl Session<'_> {
                 work.spool.remove(id)?;
             }
             FromServer::Order(signed) => work.order(&signed),
-            // Nothing is announced yet.
-            FromServer::Trust(_) => {}
+            FromServer::Trust(signed) => work.believe(&signed)?,
             FromServer::InventoryWanted => {
                 let work = &mut *work;
                 work.log.line("the server wants the whole inventory");

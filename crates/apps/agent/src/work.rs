@@ -1,6 +1,7 @@
 //! The agent's state: what it knows, keeps and runs. No waiting happens here.
 
 use crate::clock::{Clock, uptime_micros};
+use crate::exchanges::Impostor;
 use crate::first_inventory::FirstInventory;
 use crate::identity::Identity;
 use crate::inventory::InventoryRecord;
@@ -52,6 +53,10 @@ pub(crate) struct Work {
     cleaned_at: Option<Instant>,
     /// What of the policy's limits can be enforced on this host.
     limits: String,
+    /// The server did not take the node's next key when it was called last.
+    pub(crate) next_key_refused: bool,
+    /// Whom the agent has met in the server's place since the server was last there.
+    pub(crate) impostors: Vec<Impostor>,
 }
 
 impl Work {
@@ -91,6 +96,8 @@ impl Work {
             written: None,
             cleaned_at: None,
             limits,
+            next_key_refused: false,
+            impostors: Vec::new(),
         };
         work.find_jobs()?;
         Ok(work)
@@ -139,9 +146,10 @@ impl Work {
     /// Obeys an order, or says why not.
     pub(crate) fn order(&mut self, signed: &SignedOrder) {
         let watermarks = self.journal.watermarks();
+        let job_keys = self.identity.job_keys();
         let standing = Standing {
             node_id: &self.identity.node_id,
-            job_key: &self.identity.job_key,
+            job_keys: &job_keys,
             incarnation: watermarks.incarnation,
             forgotten_until: watermarks.forgotten_until,
             now: self.now(),

@@ -21,7 +21,7 @@ use crate::{
     aws_model::{self, AwsModelOptions},
     backup,
     configuration::{self, Configuration, ConfigurationAnswer, ServerOptions, data_folder},
-    logs, retention, terminal,
+    keys, logs, retention, terminal,
 };
 
 /// Longer questions are not read.
@@ -41,6 +41,11 @@ pub(crate) enum AdminTask {
         /// The server's data folder
         #[arg(long, value_name = "DIR", env = "CAREEN_DATA")]
         data: Option<PathBuf>,
+    },
+    /// Exchange the server's own keys while nodes believe them.
+    Key {
+        #[command(subcommand)]
+        task: keys::KeyTask,
     },
     /// Print every setting, its value, and where that comes from. Works without a running server.
     Config(Box<ServerOptions>),
@@ -62,6 +67,7 @@ pub(crate) enum AdminTask {
 pub(crate) enum Question {
     SignInLink,
     Authority,
+    Keys(keys::KeyQuestion),
     Configuration,
     Backup,
     Check,
@@ -88,6 +94,7 @@ pub(crate) async fn run(task: AdminTask) -> Result<()> {
     match task {
         AdminTask::SignInLink { data } => ask(&data_folder(data.as_deref())?, &Question::SignInLink).await,
         AdminTask::Ca { data } => ask(&data_folder(data.as_deref())?, &Question::Authority).await,
+        AdminTask::Key { task } => keys::run(task).await,
         AdminTask::Config(options) => configuration::show(&options).await,
         AdminTask::Backup(options) => backup::back_up(&options).await,
         AdminTask::Restore(options) => backup::restore(&options).await,
@@ -206,6 +213,7 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
             Ok(token) => tell(&mut writer, &Answer::Line(sign_in_url(&configuration, &token))).await,
             Err(error) => Err(anyhow::anyhow!(error.message)),
         },
+        Some(Question::Keys(question)) => keys::answer(&server, question, &mut writer).await,
         Some(Question::Authority) => {
             let pem = server.keys.authority_pem();
             tell(&mut writer, &Answer::Line(pem.trim_end().to_owned())).await

@@ -36,6 +36,8 @@ pub(crate) struct CertificateKeeper {
     /// What the shown certificate was made from, and the last that could not be shown.
     made_from: Made,
     broken: Option<Made>,
+    /// What stands in `DIR/ca.pem`.
+    published: String,
 }
 
 /// What a certificate was made from; another one is made when this is no longer the case.
@@ -55,7 +57,7 @@ impl CertificateKeeper {
         let names = names(&configuration.settings.tls_name, addresses);
         let authority_file = configuration.data.join("ca.pem");
         let (certificate, made_from) = make(server, &source, &names)?;
-        let keeper = Self {
+        let mut keeper = Self {
             server: Arc::clone(server),
             source,
             names,
@@ -63,6 +65,7 @@ impl CertificateKeeper {
             shown: ShownCertificate::new(certificate),
             made_from,
             broken: None,
+            published: String::new(),
         };
         keeper.publish_authority()?;
         keeper.report_good();
@@ -135,17 +138,20 @@ impl CertificateKeeper {
         match &self.made_from {
             Made::Files(_) => present(&self.source).is_some_and(|now| now == self.made_from),
             Made::Authority { authority, renew_at } => {
-                self.server.now() < *renew_at && authority == self.server.keys.authority.certificate()
+                self.server.now() < *renew_at
+                    && authority == self.server.keys.ring().authority.current.certificate()
+                    && self.published == self.server.keys.authority_pem()
             }
         }
     }
 
     /// `DIR/ca.pem`, for clients of the API on this machine.
-    fn publish_authority(&self) -> Result<()> {
-        match self.source {
-            TlsSource::Files { .. } => Ok(()),
-            TlsSource::Authority => write_public(&self.authority_file, &self.server.keys.authority_pem()),
+    fn publish_authority(&mut self) -> Result<()> {
+        if self.source == TlsSource::Authority {
+            self.published = self.server.keys.authority_pem();
+            write_public(&self.authority_file, &self.published)?;
         }
+        Ok(())
     }
 
     fn report_good(&self) {
@@ -176,7 +182,7 @@ fn make(server: &Arc<Server>, source: &TlsSource, names: &[String]) -> Result<(C
             Ok((made, Made::Files(digest(&chain, &private_key))))
         }
         TlsSource::Authority => {
-            let authority = &server.keys.authority;
+            let authority = &server.keys.ring().authority.current;
             let issued = authority.issue(names, server.now()).context("no certificate could be made")?;
             let renew_at = issued.valid_until.plus_seconds(-RENEW_BEFORE_SECONDS);
             let made = Made::Authority { authority: authority.certificate().to_vec(), renew_at };

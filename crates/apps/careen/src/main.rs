@@ -10,6 +10,7 @@ mod backup;
 mod certificates;
 mod configuration;
 mod credentials;
+mod keys;
 mod logs;
 mod retention;
 mod serve;

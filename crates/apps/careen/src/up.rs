@@ -130,7 +130,7 @@ async fn enrol(running: &Running, data: &Path) -> Result<NodeId> {
     let context = running.server.context(running.configuration.home.clone(), Principal::System, String::new());
     if let Ok(identity) = agent::Identity::load(data) {
         let known = running.server.store.node_get(&context.scope, &identity.node_id).await?;
-        let ours = identity.identity_key.0 == running.server.keys.identity.public_key();
+        let ours = running.server.keys.ring().is_identity(&identity.identity_key.0);
         let here = identity.server == server_address(running)?.to_string();
         if ours && here && known.row.is_some_and(|row| row.state == nodes::NodeState::Registered) {
             return Ok(identity.node_id);

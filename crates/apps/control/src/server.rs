@@ -1,10 +1,11 @@
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use access::Principal;
-use identifiers::{IdSource, RequestId, Scope};
+use identifiers::{IdSource, NodeId, RequestId, Scope, Timestamp};
 use store::Store;
 use tokio::sync::Notify;
 
@@ -37,6 +38,8 @@ pub struct Server {
     pub(crate) live_outputs: LiveOutputs,
     pub(crate) audit_heads: Heads,
     pub(crate) woken: Notify,
+    /// When a proof with a wrong key was last recorded, by node.
+    pub(crate) false_proofs: Mutex<BTreeMap<NodeId, Timestamp>>,
 }
 
 impl Server {
@@ -65,6 +68,7 @@ impl Server {
             live_outputs: LiveOutputs::default(),
             audit_heads: Heads::default(),
             woken: Notify::new(),
+            false_proofs: Mutex::default(),
         })
     }
 

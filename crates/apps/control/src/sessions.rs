@@ -79,6 +79,14 @@ impl Sessions {
         line.is_some_and(|l| l.sender.capacity() > QUEUE_MESSAGES_MAX / 2 && l.sender.try_send(message).is_ok())
     }
 
+    /// Says something to every connected node. Where the queue is full it is not said; it must be learned otherwise.
+    pub(crate) fn tell_all(&self, message: &FromServer) {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in lines.values() {
+            let _ = line.sender.try_send(message.clone());
+        }
+    }
+
     /// Whether this connection is the node's newest, and was not ended from this side.
     pub(crate) fn is_current(&self, node: &NodeId, epoch: i64) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(node).is_some_and(|line| line.epoch == epoch)

@@ -4,15 +4,20 @@ use access::Principal;
 use aws_wire::Sensitive;
 use changes::{Aggregate, AuditRecord, Changes, Revision};
 use identifiers::{AccessKeyId, AccountId, Scope, Timestamp};
-use identity::{CertificateAuthority, MasterKey, Secret, SigningKey};
-use store::{AccessKeyRow, AccessKeyStatus, ApplyError, RecordWrite, ServerKeyRow, Store, Write};
+use identity::{CertificateAuthority, MasterKey, Sealer, Secret, SigningKey};
+use nodes::ServerKeyKind;
+use store::{AccessKeyRow, AccessKeyStatus, ApplyError, RecordWrite, Store, Write};
 use thiserror::Error;
 
-use crate::{Error, Keys, Server};
+use crate::{
+    Error, Keys, Server,
+    key_rotation::{StoredKey, made_row, read_ring},
+    keys::server_key_sealer,
+};
 
 const FINGERPRINT: &str = "key-fingerprint";
 const INCARNATION: &str = "incarnation";
-const AUTHORITY: &str = "ca";
+const AUDIT: &str = "audit";
 const ROOT: &str = "root";
 
 /// Why a server cannot start on this database.
@@ -27,6 +32,9 @@ pub enum SetupError {
     /// A key in the database cannot be opened.
     #[error("the {0} key in the database cannot be opened")]
     BrokenKey(&'static str),
+    /// Another server exchanges keys at this moment.
+    #[error("the server's keys are being exchanged; try again")]
+    KeysInMotion,
     /// The access key given from outside has another form.
     #[error("the access key id given in CAREEN_ROOT_ACCESS_KEY_ID is not one: {0}")]
     AccessKeyId(identifiers::IdError),
@@ -80,11 +88,14 @@ pub async fn set_up(
         return Err(SetupError::OtherKey);
     }
     let incarnation = store.incarnation().await?;
-    let identity = signing_key(store, master, home, "identity", now).await?;
-    let job = signing_key(store, master, home, "job", now).await?;
-    let authority = authority(store, master, home, now).await?;
-    let audit = signing_key(store, master, home, "audit", now).await?;
-    let keys = Keys::new(master, identity, job, authority, audit, incarnation);
+    let sealer = server_key_sealer(master);
+    make_key::<SigningKey>(store, &sealer, home, ServerKeyKind::Identity.as_str(), now).await?;
+    make_key::<SigningKey>(store, &sealer, home, ServerKeyKind::Job.as_str(), now).await?;
+    make_key::<CertificateAuthority>(store, &sealer, home, ServerKeyKind::Authority.as_str(), now).await?;
+    make_key::<SigningKey>(store, &sealer, home, AUDIT, now).await?;
+    let audit = open_key(store, &sealer, AUDIT).await?;
+    let (_, ring) = read_ring(store, &sealer, home).await?;
+    let keys = Keys::new(master, ring, audit, incarnation);
     let first = match given {
         Some((id, secret)) => given_key(store, &keys, home, &id, secret, now).await?,
         None => own_key(store, &keys, home, now).await?,
@@ -141,51 +152,26 @@ async fn put_first(
     }
 }
 
-async fn signing_key(
+/// Makes a key of the server's own, unless it is there.
+async fn make_key<K: StoredKey>(
     store: &Store,
-    master: &MasterKey,
+    sealer: &Sealer,
     home: &Scope,
     name: &'static str,
     now: Timestamp,
-) -> Result<SigningKey, SetupError> {
-    let sealer = master.sealer("server-key");
-    if store.server_key_get(name).await?.is_none() {
-        let key = SigningKey::generate()?;
-        let row = ServerKeyRow {
-            name: name.to_owned(),
-            public_key: key.public_key().to_vec(),
-            secret_sealed: sealer.seal(key.seed(), name)?,
-            created_at: now,
-        };
-        put_first(store, home, now, name, vec![RecordWrite::ServerKeyPut(row)]).await?;
+) -> Result<(), SetupError> {
+    if store.server_key_get(name).await?.is_some() {
+        return Ok(());
     }
-    let row = store.server_key_get(name).await?.ok_or(SetupError::BrokenKey(name))?;
-    let seed = sealer.open(&row.secret_sealed, name).map_err(|_| SetupError::BrokenKey(name))?;
-    let seed: [u8; 32] = seed.try_into().map_err(|_| SetupError::BrokenKey(name))?;
-    Ok(SigningKey::from_seed(seed)?)
+    let row = made_row::<K>(sealer, name, now)?;
+    put_first(store, home, now, name, vec![RecordWrite::ServerKeyPut(row)]).await
 }
 
-/// The authority of the server's own certificates. Its row holds the certificate in place of a public key.
-async fn authority(
-    store: &Store,
-    master: &MasterKey,
-    home: &Scope,
-    now: Timestamp,
-) -> Result<CertificateAuthority, SetupError> {
-    let sealer = master.sealer("server-key");
-    if store.server_key_get(AUTHORITY).await?.is_none() {
-        let made = CertificateAuthority::generate(now)?;
-        let row = ServerKeyRow {
-            name: AUTHORITY.to_owned(),
-            public_key: made.certificate().to_vec(),
-            secret_sealed: sealer.seal(&made.private_key(), AUTHORITY)?,
-            created_at: now,
-        };
-        put_first(store, home, now, AUTHORITY, vec![RecordWrite::ServerKeyPut(row)]).await?;
-    }
-    let row = store.server_key_get(AUTHORITY).await?.ok_or(SetupError::BrokenKey(AUTHORITY))?;
-    let key = sealer.open(&row.secret_sealed, AUTHORITY).map_err(|_| SetupError::BrokenKey(AUTHORITY))?;
-    Ok(CertificateAuthority::open(row.public_key, &key)?)
+/// Opens a key of the server's own that has no places.
+async fn open_key(store: &Store, sealer: &Sealer, name: &'static str) -> Result<SigningKey, SetupError> {
+    let row = store.server_key_get(name).await?.ok_or(SetupError::BrokenKey(name))?;
+    let secret = sealer.open(&row.secret_sealed, name).map_err(|_| SetupError::BrokenKey(name))?;
+    StoredKey::open(&row, &secret).ok_or(SetupError::BrokenKey(name))
 }
 
 fn key_row(keys: &Keys, home: &Scope, key: &FirstKey, now: Timestamp) -> Result<AccessKeyRow, SetupError> {

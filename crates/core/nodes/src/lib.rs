@@ -1,11 +1,12 @@
 //! Managed nodes, activations and tags: who may join, who is there, and how each is found.
 //!
 //! It decides whether an activation still admits a node, whether a silent node counts as lost, what a tag may look
-//! like, and which nodes a filter means. It deliberately does not know how a code is hashed or compared, how the ping
+//! like, which nodes a filter means, and in which order the keys that nodes believe are exchanged. It deliberately does not know how a code is hashed or compared, how the ping
 //! arrives, what a patch group leads to, or where any of it is kept.
 
 mod activation;
 mod filters;
+mod key_rotation;
 mod managed_node;
 mod ping;
 mod refused;
@@ -16,9 +17,10 @@ pub use activation::{
     Activation, ActivationFilter, ActivationRequest, CodeHash, create_activation, delete_activation, register_node,
 };
 pub use filters::{FilterText, InstanceFilters, NodeView};
+pub use key_rotation::{KeyPlaces, KeyStep, KeyStepRefused, ServerKeyKind, check_key_step};
 pub use managed_node::{
-    ManagedNode, NodeFacts, NodePublicKey, NodeState, PlatformType, RESOURCE_TYPE, deregister_node, forget_node,
-    record_facts, record_inventory, update_role,
+    ManagedNode, NodeFacts, NodePublicKey, NodeState, PlatformType, RESOURCE_TYPE, deregister_node, exchange_key,
+    forget_node, record_facts, record_inventory, update_role,
 };
 pub use ping::{Ping, PingStatus, ping_status};
 pub use refused::Refused;

@@ -171,6 +171,12 @@ pub fn record_facts(node: &Versioned<ManagedNode>, facts: NodeFacts, now: Timest
     put(node, ManagedNode { facts, ..node.row.clone() }, "node.facts.changed", now)
 }
 
+/// Gives the node another key: the one that it has shown to have.
+#[must_use]
+pub fn exchange_key(node: &Versioned<ManagedNode>, public_key: NodePublicKey, now: Timestamp) -> Changes<Write> {
+    put(node, ManagedNode { public_key, ..node.row.clone() }, "node.key.changed", now)
+}
+
 /// Notes which package inventory the server now holds; nothing is written when it is the same one.
 #[must_use]
 pub fn record_inventory(node: &Versioned<ManagedNode>, digest: &str, now: Timestamp) -> Changes<Write> {

@@ -40,7 +40,7 @@ pub enum ToServerBody {
         /// Why, as a sentence.
         reason: String,
         /// Why, for the server.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "JobRefusal::is_other")]
         cause: JobRefusal,
     },
     /// A step begins.
@@ -107,6 +107,13 @@ pub enum JobRefusal {
     #[default]
     #[serde(other)]
     Other,
+}
+
+impl JobRefusal {
+    /// Whether it says no more than agents of protocol 1 do; then it is left out, so that they are written as before.
+    fn is_other(&self) -> bool {
+        *self == Self::Other
+    }
 }
 
 /// A message of the server.

@@ -11,6 +11,25 @@ CREATE TABLE replica (
 
 -- Certificates, pins and keys.
 
+CREATE TABLE node_trust (
+    account TEXT COLLATE "C" NOT NULL,
+    region TEXT COLLATE "C" NOT NULL,
+    node_id TEXT COLLATE "C" NOT NULL,
+    incarnation BIGINT NOT NULL,
+    serial BIGINT NOT NULL,
+    kept_at BIGINT NOT NULL,
+    PRIMARY KEY (account, region, node_id)
+);
+
+CREATE TABLE node_next_key (
+    account TEXT COLLATE "C" NOT NULL,
+    region TEXT COLLATE "C" NOT NULL,
+    node_id TEXT COLLATE "C" NOT NULL,
+    public_key BYTEA NOT NULL,
+    named_at BIGINT NOT NULL,
+    PRIMARY KEY (account, region, node_id)
+);
+
 -- People, sessions and access keys.
 
 -- Sealed audit records.

@@ -13,6 +13,27 @@ CREATE TABLE replica (
 
 -- Certificates, pins and keys.
 
+-- Which announcement of the server's keys each node has written down last.
+CREATE TABLE node_trust (
+    account TEXT NOT NULL,
+    region TEXT NOT NULL,
+    node_id TEXT NOT NULL,
+    incarnation BIGINT NOT NULL,
+    serial BIGINT NOT NULL,
+    kept_at BIGINT NOT NULL,
+    PRIMARY KEY (account, region, node_id)
+);
+
+-- The key that a node has named as its next one; it is the node's own once the node has shown it.
+CREATE TABLE node_next_key (
+    account TEXT NOT NULL,
+    region TEXT NOT NULL,
+    node_id TEXT NOT NULL,
+    public_key BLOB NOT NULL,
+    named_at BIGINT NOT NULL,
+    PRIMARY KEY (account, region, node_id)
+);
+
 -- People, sessions and access keys.
 
 -- Sealed audit records.

@@ -10,6 +10,7 @@ pub(crate) mod nodes;
 pub(crate) mod patching;
 pub(crate) mod records;
 pub(crate) mod retention;
+pub(crate) mod trust;
 
 use crate::connection::Row;
 use crate::value::Value;

@@ -23,6 +23,11 @@ pub(super) fn bound(body: &mut ToServerBody, now: Timestamp) -> Result<(), &'sta
             *reason = clean(reason);
             Ok(())
         }
+        ToServerBody::ImpostorMet { at, address, reason, .. } => {
+            (*address, *reason) = (clean(address), clean(reason));
+            *at = (*at).min(now);
+            Ok(())
+        }
         ToServerBody::StepStarted { step, at, .. } => {
             *at = (*at).min(now);
             fits([step.as_str()])

@@ -10,6 +10,7 @@ use agent_wire::{
 };
 use changes::{Changes, Versioned};
 use identifiers::{ActivationId, NodeId, Scope};
+use identity::SigningKey;
 use nodes::{Activation, NodeFacts, NodePublicKey, NodeState, Ping, PlatformType};
 use store::{ApplyError, Write};
 use tokio::sync::mpsc;
@@ -22,6 +23,8 @@ pub struct Greeting {
     server_nonce: Bytes32,
     epoch: i64,
     terms: Terms,
+    /// The identity key that the server has shown in this conversation.
+    identity: Arc<SigningKey>,
 }
 
 /// An agent that has shown who it is.
@@ -55,11 +58,11 @@ impl AgentSession {
     }
 }
 
-fn refusal(code: RefusalCode, message: &str) -> Refusal {
+pub(super) fn refusal(code: RefusalCode, message: &str) -> Refusal {
     Refusal { code, message: message.to_owned() }
 }
 
-fn unavailable(error: &impl std::fmt::Display) -> Refusal {
+pub(super) fn unavailable(error: &impl std::fmt::Display) -> Refusal {
     tracing::error!("an agent's handshake failed here: {error}");
     refusal(RefusalCode::Unavailable, "the server cannot serve now; try again later")
 }
@@ -94,19 +97,20 @@ impl Server {
             Purpose::Register { .. } => 0,
             Purpose::Connect { node_id } => self.next_epoch(node_id).await.map_err(|e| unavailable(&e))?,
         };
+        let shown = self.identity_for(&hello, protocol).await?;
         let server_nonce = Bytes32(identity::random_bytes::<32>().map_err(|e| unavailable(&e))?);
         // Protocol 1 knows of no channels.
         let terms = Terms { protocol, channel: channel.filter(|_| protocol >= 2) };
         let text = terms.bind(challenge_text(&hello, &server_nonce, epoch));
         let challenge = FromServerHandshake::Challenge {
             protocol,
-            identity_key: Bytes32(self.keys.identity.public_key()),
+            identity_key: Bytes32(shown.public_key()),
             nonce: server_nonce,
             epoch,
             channel: terms.channel,
-            signature: Bytes64(self.keys.identity.sign(&text)),
+            signature: Bytes64(shown.sign(&text)),
         };
-        Ok((Greeting { hello, server_nonce, epoch, terms }, challenge))
+        Ok((Greeting { hello, server_nonce, epoch, terms, identity: shown }, challenge))
     }
 
     /// One more than any connection of this node that is known; 1 for a node that is not.
@@ -133,7 +137,7 @@ impl Server {
         let Purpose::Register { activation_id } = &greeting.hello.purpose else {
             return Err(refusal(RefusalCode::Protocol, "this conversation was not begun to register"));
         };
-        let identity_key = Bytes32(self.keys.identity.public_key());
+        let identity_key = Bytes32(greeting.identity.public_key());
         let text =
             register_proof_text(activation_id, &greeting.hello.nonce, &greeting.server_nonce, &identity_key, &node_key);
         let text = greeting.terms.bind(text);
@@ -161,7 +165,7 @@ impl Server {
         }
         let node_id =
             node_id.ok_or_else(|| refusal(RefusalCode::Unavailable, "too many hosts register at once; try again"))?;
-        let job_key = Bytes32(self.keys.job.public_key());
+        let job_key = Bytes32(self.keys.ring().job.current.public_key());
         let (incarnation, region) = (self.keys.incarnation, scope.region.to_string());
         let text = registered_text(
             &greeting.hello.nonce,
@@ -172,8 +176,9 @@ impl Server {
             incarnation,
             &region,
         );
-        let signature = Bytes64(self.keys.identity.sign(&greeting.terms.bind(text)));
-        Ok(FromServerHandshake::Registered { node_id, job_key, incarnation, region, trust: None, signature })
+        let signature = Bytes64(greeting.identity.sign(&greeting.terms.bind(text)));
+        let trust = self.announcement_for(greeting.terms);
+        Ok(FromServerHandshake::Registered { node_id, job_key, incarnation, region, trust, signature })
     }
 
     async fn register_once(
@@ -218,9 +223,13 @@ impl Server {
         let scope = self.store.node_scope_get(node_id).await.map_err(|e| unavailable(&e))?.ok_or_else(node_refused)?;
         let node = self.store.node_get(&scope, node_id).await.map_err(|e| unavailable(&e))?;
         let row = node.row.filter(|row| row.state == NodeState::Registered).ok_or_else(node_refused)?;
-        let identity_key = Bytes32(self.keys.identity.public_key());
+        let identity_key = Bytes32(greeting.identity.public_key());
         let text = connect_text(node_id, &greeting.hello.nonce, &greeting.server_nonce, greeting.epoch, &identity_key);
-        if !identity::verify_ed25519(&row.public_key.0, &greeting.terms.bind(text), &signature.0) {
+        let (node, from) = (Versioned::new(node.revision, row), peer.ip().to_string());
+        let fits = self.key_that_signed(&scope, &node, &greeting.terms.bind(text), &signature, &from).await;
+        let row = node.row;
+        if !fits.map_err(|e| unavailable(&e.detail.unwrap_or(e.message)))? {
+            self.record_false_proof(&scope, node_id, &from).await;
             return Err(node_refused());
         }
         let outgoing = self.sessions.begin(node_id, greeting.epoch).ok_or_else(|| {
@@ -256,8 +265,8 @@ impl Server {
             heartbeat_seconds: HEARTBEAT_SECONDS,
             now,
             inventory_digest,
-            trust: None,
-            signature: Bytes64(self.keys.identity.sign(&greeting.terms.bind(text))),
+            trust: self.announcement_for(greeting.terms),
+            signature: Bytes64(greeting.identity.sign(&greeting.terms.bind(text))),
         };
         Ok((session, welcome))
     }

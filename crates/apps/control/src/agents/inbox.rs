@@ -136,14 +136,12 @@ impl Server {
                 kind = "inventory";
                 self.keep_inventory(session, *report).await
             }
-            // Not said by agents that this server has announced nothing to.
-            ToServerBody::TrustKept { .. } | ToServerBody::NodeKey { .. } | ToServerBody::ImpostorMet { .. } => {
-                kind = "trust";
-                Ok(Kept::done())
-            }
-            ToServerBody::Unknown => {
-                kind = "unknown";
-                Ok(Kept::done())
+            body @ (ToServerBody::TrustKept { .. }
+            | ToServerBody::NodeKey { .. }
+            | ToServerBody::ImpostorMet { .. }
+            | ToServerBody::Unknown) => {
+                kind = "keys";
+                self.keep_word_of_keys(session, body).await
             }
         };
         self.metrics.agent_message(kind);

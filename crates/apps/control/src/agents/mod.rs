@@ -7,5 +7,6 @@ mod inbox;
 pub(crate) mod orders;
 pub(crate) mod output;
 mod report;
+mod trust;
 
 pub use handshake::{AgentSession, Greeting};

@@ -168,7 +168,8 @@ impl Server {
             document_name: command.document_name.to_string(),
             steps,
         };
-        Ok(self.signed(&context, &invocation.node_id, &command, invocation.delivery_until, OrderBody::Run(job))?)
+        let until = invocation.delivery_until;
+        Ok(self.signed(&context, &invocation.node_id, &command, until, OrderBody::Run(job)).await?)
     }
 
     async fn cancel_order(
@@ -181,10 +182,10 @@ impl Server {
         let command = common.command(&context, invocation).await?;
         let until = context.now.plus_seconds(CANCEL_SECONDS);
         let body = OrderBody::Cancel { job_id: invocation.job_id.clone() };
-        Ok(self.signed(&context, &invocation.node_id, &command, until, body)?)
+        Ok(self.signed(&context, &invocation.node_id, &command, until, body).await?)
     }
 
-    fn signed(
+    async fn signed(
         &self,
         context: &Context,
         node_id: &NodeId,
@@ -201,7 +202,8 @@ impl Server {
             body,
         };
         let payload = serde_json::to_string(&order)?;
-        let signature = agent_wire::Bytes64(self.keys.job.sign(&order_text(&payload)));
+        let key = self.job_key_for(&context.scope, node_id).await?;
+        let signature = agent_wire::Bytes64(key.sign(&order_text(&payload)));
         Ok(SignedOrder { payload, signature })
     }
 }

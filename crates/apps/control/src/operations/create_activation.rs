@@ -26,7 +26,7 @@ impl Operate for CreateActivationRequest {
             tags: given_tags(self.tags),
             created_by: context.principal.to_string(),
         };
-        let identity_key = context.server.keys.identity.public_key();
+        let identity_key = context.server.keys.ring().identity.current.public_key();
         let code = ActivationCode::new(identity::random_bytes::<15>()?, Bytes32(identity::sha256(&identity_key)));
         // The digest is the key of the registration's proof: whoever could read it could register nodes.
         let digest = identity::sha256(code.secret());

@@ -12,6 +12,7 @@ mod dispatch;
 mod heartbeats;
 mod live_output;
 mod retention;
+mod server_keys;
 mod turns;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ pub static RECONCILERS: &[Reconciler] = &[
     client_tokens::RECONCILER,
     dispatch::RECONCILER,
     console_sessions::RECONCILER,
+    server_keys::RECONCILER,
     live_output::RECONCILER,
     live_output::LEFTOVERS,
     retention::RECONCILER,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use agent_wire::{
     ActivationCode, Bytes32, Bytes64, FromServerHandshake, Hello, HostFacts, PROTOCOL_MAX, PROTOCOL_MIN, Purpose,
-    Refusal, RefusalCode, ToServer, ToServerBody, connect_text, register_proof_text,
+    Refusal, RefusalCode, Terms, ToServer, ToServerBody, connect_text, register_proof_text,
 };
 use aws_wire::ssm::Operation;
 use control::agents::{AgentSession, Greeting};
@@ -15,11 +15,11 @@ use testkit::fleet::SimulatedFleet;
 
 use crate::support::{ask, call, context_in, home, node, on_both, scope};
 
-fn peer() -> SocketAddr {
+pub(crate) fn peer() -> SocketAddr {
     SocketAddr::from(([203, 0, 113, 5], 50_000))
 }
 
-fn hello(purpose: Purpose) -> Hello {
+pub(crate) fn hello(purpose: Purpose) -> Hello {
     Hello {
         protocol_min: PROTOCOL_MIN,
         protocol_max: 1,
@@ -32,32 +32,45 @@ fn hello(purpose: Purpose) -> Hello {
 }
 
 /// A conversation up to the challenge.
-struct Call {
+pub(crate) struct Call {
     greeting: Greeting,
     hello: Hello,
     nonce: Bytes32,
-    server_key: Bytes32,
+    pub(crate) server_key: Bytes32,
     epoch: i64,
+    terms: Terms,
 }
 
-async fn greet(fleet: &SimulatedFleet, purpose: Purpose) -> Call {
-    let hello = hello(purpose);
-    let (greeting, challenge) = fleet.server().agent_hello(hello.clone(), None).await.unwrap();
-    let FromServerHandshake::Challenge { identity_key, nonce, epoch, .. } = challenge else { panic!("{challenge:?}") };
-    Call { greeting, hello, nonce, server_key: identity_key, epoch }
+pub(crate) async fn greet(fleet: &SimulatedFleet, purpose: Purpose) -> Call {
+    greet_with(fleet, hello(purpose)).await.unwrap()
+}
+
+pub(crate) async fn greet_with(fleet: &SimulatedFleet, hello: Hello) -> Result<Call, Refusal> {
+    let (greeting, challenge) = fleet.server().agent_hello(hello.clone(), None).await?;
+    let FromServerHandshake::Challenge { protocol, identity_key, nonce, epoch, channel, .. } = challenge else {
+        panic!("{challenge:?}")
+    };
+    Ok(Call { greeting, hello, nonce, server_key: identity_key, epoch, terms: Terms { protocol, channel } })
 }
 
 impl Call {
-    fn proof(&self, id: &ActivationId, code: &ActivationCode, node_key: &Bytes32) -> Bytes32 {
+    pub(crate) fn proof(&self, id: &ActivationId, code: &ActivationCode, node_key: &Bytes32) -> Bytes32 {
         let text = register_proof_text(id, &self.hello.nonce, &self.nonce, &self.server_key, node_key);
+        let text = self.terms.bind(text);
         Bytes32(identity::hmac_sha256(&identity::sha256(code.secret()), text.as_bytes()))
     }
 
-    fn signature(&self, node: &NodeId, key: &SigningKey) -> Bytes64 {
-        Bytes64(key.sign(&connect_text(node, &self.hello.nonce, &self.nonce, self.epoch, &self.server_key)))
+    pub(crate) fn signature(&self, node: &NodeId, key: &SigningKey) -> Bytes64 {
+        let text = connect_text(node, &self.hello.nonce, &self.nonce, self.epoch, &self.server_key);
+        Bytes64(key.sign(&self.terms.bind(text)))
     }
 
-    async fn register(&self, fleet: &SimulatedFleet, node_key: Bytes32, proof: Bytes32) -> Result<NodeId, Refusal> {
+    pub(crate) async fn register(
+        &self,
+        fleet: &SimulatedFleet,
+        node_key: Bytes32,
+        proof: Bytes32,
+    ) -> Result<NodeId, Refusal> {
         let answer =
             fleet.server().agent_register(&self.greeting, node_key, HostFacts::default(), proof, peer()).await?;
         match answer {
@@ -66,20 +79,27 @@ impl Call {
         }
     }
 
-    async fn prove(&self, fleet: &SimulatedFleet, signature: Bytes64) -> Result<AgentSession, Refusal> {
-        let proved = fleet.server().agent_prove(&self.greeting, signature, HostFacts::default(), peer()).await;
-        proved.map(|(session, _)| session)
+    pub(crate) async fn prove(&self, fleet: &SimulatedFleet, signature: Bytes64) -> Result<AgentSession, Refusal> {
+        self.welcome(fleet, signature).await.map(|(session, _)| session)
+    }
+
+    pub(crate) async fn welcome(
+        &self,
+        fleet: &SimulatedFleet,
+        signature: Bytes64,
+    ) -> Result<(AgentSession, FromServerHandshake), Refusal> {
+        fleet.server().agent_prove(&self.greeting, signature, HostFacts::default(), peer()).await
     }
 }
 
 /// An activation as the administrator gets it.
-struct Door {
-    id: ActivationId,
-    code: ActivationCode,
+pub(crate) struct Door {
+    pub(crate) id: ActivationId,
+    pub(crate) code: ActivationCode,
 }
 
 impl Door {
-    async fn open(fleet: &SimulatedFleet, request: Value) -> Self {
+    pub(crate) async fn open(fleet: &SimulatedFleet, request: Value) -> Self {
         Self::of(&call(fleet, Operation::CreateActivation, request).await)
     }
 
@@ -90,7 +110,7 @@ impl Door {
         }
     }
 
-    async fn knock(&self, fleet: &SimulatedFleet) -> Result<(NodeId, SigningKey), Refusal> {
+    pub(crate) async fn knock(&self, fleet: &SimulatedFleet) -> Result<(NodeId, SigningKey), Refusal> {
         let call = greet(fleet, Purpose::Register { activation_id: self.id.clone() }).await;
         let key = SigningKey::generate().unwrap();
         let public = Bytes32(key.public_key());
@@ -99,7 +119,7 @@ impl Door {
     }
 }
 
-fn role() -> Value {
+pub(crate) fn role() -> Value {
     json!({"IamRole": "service-role/Fleet"})
 }
 

@@ -6,6 +6,7 @@
 mod audit_log;
 mod handshake;
 mod histories;
+mod keys;
 mod live_output;
 mod operations;
 mod pages;

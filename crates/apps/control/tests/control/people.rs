@@ -79,12 +79,13 @@ async fn open(folder: &Path) -> (Store, MasterKey) {
 async fn start_together(store: &Store, master: &MasterKey) {
     let (one, other, third) = tokio::join!(set_up(store, master), set_up(store, master), set_up(store, master));
     for (keys, first) in [&other, &third] {
-        assert_eq!(keys.identity.public_key(), one.0.identity.public_key());
-        assert_eq!(keys.job.public_key(), one.0.job.public_key());
+        assert_eq!(keys.ring().identity.current.public_key(), one.0.ring().identity.current.public_key());
+        assert_eq!(keys.ring().job.current.public_key(), one.0.ring().job.current.public_key());
         assert_eq!((&first.access_key_id, &first.secret), (&one.1.access_key_id, &one.1.secret));
     }
     let (again, first) = set_up(store, master).await;
-    assert_eq!(again.identity.public_key(), one.0.identity.public_key());
+    let identity = |keys: &control::Keys| keys.ring().identity.current.public_key();
+    assert_eq!(identity(&again), identity(&one.0));
     assert_eq!(first.access_key_id, one.1.access_key_id);
     assert_eq!(store.access_key_list(&home().account).await.unwrap().len(), 1);
 }
