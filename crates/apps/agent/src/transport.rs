@@ -115,3 +115,47 @@ impl AsyncWrite for Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// A proxy that gives one answer; what it was asked.
+    async fn asked(answer: &'static str, url: &str) -> (Result<TcpStream, String>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy::parse(&url.replace("PORT", &listener.local_addr().unwrap().port().to_string())).unwrap();
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let stream = connect(proxy.address()).await.unwrap();
+        let server = ServerAddress::parse("https://careen.example").unwrap();
+        let tunnel = tunnel(stream, &server, &proxy).await;
+        (tunnel, serving.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_for_a_tunnel() {
+        let (tunnel, request) = asked("HTTP/1.1 200 ok\r\nVia: p\r\n\r\n\x16", "http://u:p%40ss@127.0.0.1:PORT").await;
+        let expected = "CONNECT careen.example:443 HTTP/1.1\r\nHost: careen.example:443\r\n\
+                        Proxy-Authorization: Basic dTpwQHNz\r\n\r\n";
+        assert_eq!(request, expected);
+        // What comes after the head is the server's.
+        assert_eq!(tunnel.unwrap().read_u8().await.unwrap(), 0x16);
+        for (answer, said) in [
+            ("HTTP/1.1 407 no\r\n\r\n", "it wants a user and a password"),
+            ("HTTP/1.1 403 not\x1b[2J there\r\n\r\n", "no way to careen.example:443: HTTP/1.1 403 not[2J there"),
+            ("SSH-2.0-x\r\n\r\n", "no way to"),
+            ("HTTP/1.1 200", "early eof"),
+        ] {
+            let error = asked(answer, "http://127.0.0.1:PORT").await.0.unwrap_err();
+            assert!(error.to_lowercase().contains(&said.to_lowercase()) || said == "early eof", "{error}");
+        }
+    }
+}

@@ -19,4 +19,5 @@ mod server;
 mod sight;
 mod signatures;
 mod terraform;
+mod tls;
 mod upgrade;

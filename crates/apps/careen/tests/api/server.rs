@@ -74,7 +74,9 @@ impl Place {
             let mut server = Server { place: self, child: command.spawn().unwrap(), address };
             let up = wait_for("the server to be up", BOUND, || {
                 let ended = server.child.try_wait().unwrap().is_some();
-                (ended || server.get("/healthz").is_some_and(|answer| answer.ends_with("ok\n"))).then_some(!ended)
+                // One that speaks TLS says so to whoever does not.
+                let up = |answer: String| answer.ends_with("ok\n") || answer.contains("This port speaks TLS");
+                (ended || server.get("/healthz").is_some_and(up)).then_some(!ended)
             });
             match up {
                 Ok(true) => return server,
