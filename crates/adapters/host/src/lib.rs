@@ -18,6 +18,7 @@ mod facts;
 mod files;
 mod install;
 mod lock;
+pub mod machine;
 mod patch_run;
 mod paths;
 mod progress;

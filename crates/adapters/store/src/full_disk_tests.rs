@@ -23,7 +23,7 @@ fn meta(name: &str, size: usize) -> Changes<Write> {
 async fn writer_with_pages(file: &Path, pages: u32) -> mpsc::Sender<Job> {
     Store::open_sqlite(file).await.unwrap().close().await;
     let options = SqliteConnectOptions::new().filename(file).pragma("max_page_count", pages.to_string());
-    writer::start(options.connect().await.unwrap(), FileLock::take(file).unwrap())
+    writer::start(options.connect().await.unwrap(), FileLock::take(file).unwrap(), std::sync::Arc::default())
 }
 
 fn ask(writer: &mpsc::Sender<Job>, changes: Changes<Write>) -> oneshot::Receiver<Result<crate::Applied, ApplyError>> {

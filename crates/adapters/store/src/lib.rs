@@ -15,11 +15,13 @@ mod connection;
 mod error;
 #[cfg(feature = "faults")]
 mod faults;
+mod figures;
 #[cfg(test)]
 mod full_disk_tests;
 mod lock;
 mod many;
 mod migrations;
+mod peek;
 mod pings;
 mod statement;
 mod store;
@@ -37,6 +39,8 @@ pub use backup::{
 pub use error::{ApplyError, OpenError, ReadError};
 #[cfg(feature = "faults")]
 pub use faults::Fault;
+pub use figures::{Figures, Histogram, Moment};
+pub use peek::{Peek, peek};
 pub use store::Store;
 pub use tables::audit::{AuditEntry, AuditOutcome, AuditQuery};
 pub use tables::commands::{CommandKey, CommandQuery, InvocationKey, InvocationQuery};

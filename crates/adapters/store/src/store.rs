@@ -1,6 +1,7 @@
 use crate::apply::{Applied, Failure, apply_rows, logs_append};
 use crate::backup::BackupSource;
 use crate::connection::{Connection, Row};
+use crate::figures::{Counters, Figures, Moment};
 use crate::lock::{FileLock, create_private};
 use crate::migrations::{MIGRATIONS, Migration, migrate};
 use crate::pings::pings_put_in;
@@ -17,7 +18,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, SqlSafeStr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a reader or a starting server waits for a lock of SQLite's.
@@ -39,6 +40,7 @@ const POSTGRES_LOCK_SPACE: i64 = 0x0ca2_ee18;
 #[derive(Clone)]
 pub struct Store {
     pub(crate) backend: Arc<Backend>,
+    pub(crate) counters: Arc<Counters>,
     #[cfg(feature = "faults")]
     pub(crate) faults: crate::faults::Faults,
 }
@@ -105,8 +107,9 @@ impl Store {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(options.pragma("query_only", "ON"));
-        let writer = writer::start(connection, lock);
-        Ok(Self::of(Backend::Sqlite { readers, writer }))
+        let counters = Arc::new(Counters::default());
+        let writer = writer::start(connection, lock, Arc::clone(&counters));
+        Ok(Self::of(Backend::Sqlite { readers, writer }, counters))
     }
 
     /// Opens a PostgreSQL database, e.g. `postgres://careen@db.example/careen`.
@@ -127,12 +130,13 @@ impl Store {
         let mut connection = pool.acquire().await?;
         migrate(&mut Connection::Postgres(&mut connection), migrations, None, restoring).await?;
         drop(connection);
-        Ok(Self::of(Backend::Postgres { pool }))
+        Ok(Self::of(Backend::Postgres { pool }, Arc::default()))
     }
 
-    fn of(backend: Backend) -> Self {
+    fn of(backend: Backend, counters: Arc<Counters>) -> Self {
         Self {
             backend: Arc::new(backend),
+            counters,
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::default(),
         }
@@ -143,6 +147,13 @@ impl Store {
     /// # Errors
     /// See [`ApplyError`]; on [`ApplyError::Conflict`] load again and decide again.
     pub async fn apply(&self, scope: &Scope, changes: Changes<Write>) -> Result<Applied, ApplyError> {
+        let began = Instant::now();
+        let result = self.apply_uncounted(scope, changes).await;
+        self.counters.wrote(&result, began.elapsed());
+        result
+    }
+
+    async fn apply_uncounted(&self, scope: &Scope, changes: Changes<Write>) -> Result<Applied, ApplyError> {
         #[cfg(feature = "faults")]
         self.faults.before_commit()?;
         let applied = match &*self.backend {
@@ -161,6 +172,13 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn pings_put(&self, pings: Vec<(Scope, Ping)>) -> Result<(), ApplyError> {
+        let began = Instant::now();
+        let result = self.pings_put_uncounted(pings).await;
+        self.counters.wrote(&result, began.elapsed());
+        result
+    }
+
+    async fn pings_put_uncounted(&self, pings: Vec<(Scope, Ping)>) -> Result<(), ApplyError> {
         #[cfg(feature = "faults")]
         self.faults.before_commit()?;
         match &*self.backend {
@@ -214,6 +232,43 @@ impl Store {
     pub async fn schema_get(&self) -> Result<i64, ReadError> {
         let sql = "SELECT COALESCE(MAX(version), 0) AS version FROM schema_version";
         Ok(self.fetch_optional(sql, vec![]).await?.map(|row| row.int("version")).transpose()?.unwrap_or(0))
+    }
+
+    /// What was counted since the store was opened.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.counters.figures()
+    }
+
+    /// How things are now. What cannot be found out is left out.
+    pub async fn moment(&self) -> Moment {
+        match &*self.backend {
+            Backend::Sqlite { readers, writer } => {
+                let options = readers.connect_options();
+                let path = options.get_filename();
+                let size = |path: &Path| std::fs::metadata(path).ok().map(|found| found.len());
+                let mut log = path.as_os_str().to_owned();
+                log.push("-wal");
+                Moment {
+                    queued: writer.max_capacity() - writer.capacity(),
+                    connections: usize::try_from(readers.size()).unwrap_or(usize::MAX),
+                    idle_connections: readers.num_idle(),
+                    size_bytes: size(path),
+                    write_ahead_bytes: Some(size(Path::new(&log)).unwrap_or(0)),
+                }
+            }
+            Backend::Postgres { pool } => {
+                let sql = "SELECT pg_database_size(current_database()) AS bytes";
+                let row = self.fetch_optional(sql, vec![]).await.ok().flatten();
+                Moment {
+                    queued: 0,
+                    connections: usize::try_from(pool.size()).unwrap_or(usize::MAX),
+                    idle_connections: pool.num_idle(),
+                    size_bytes: row.and_then(|row| u64::try_from(row.int("bytes").ok()?).ok()),
+                    write_ahead_bytes: None,
+                }
+            }
+        }
     }
 
     /// Whether the database answers.

@@ -4,6 +4,7 @@
 use crate::ApplyError;
 use crate::apply::{Applied, Failure, apply_rows, logs_append, may_be_refused_halfway};
 use crate::connection::Connection;
+use crate::figures::Counters;
 use crate::lock::FileLock;
 use crate::pings::{PingPut, pings_put_in};
 use crate::write::Write;
@@ -11,6 +12,7 @@ use changes::Changes;
 use identifiers::Scope;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many members one transaction has at most.
@@ -40,13 +42,18 @@ pub(crate) enum Job {
 }
 
 /// Starts the writer. It owns connection and lock, and ends when it is told to or nobody can ask any more.
-pub(crate) fn start(connection: SqliteConnection, lock: FileLock) -> mpsc::Sender<Job> {
+pub(crate) fn start(connection: SqliteConnection, lock: FileLock, counters: Arc<Counters>) -> mpsc::Sender<Job> {
     let (sender, receiver) = mpsc::channel(QUEUE_MEMBERS_MAX);
-    tokio::spawn(run(connection, lock, receiver));
+    tokio::spawn(run(connection, lock, receiver, counters));
     sender
 }
 
-async fn run(mut connection: SqliteConnection, lock: FileLock, mut receiver: mpsc::Receiver<Job>) {
+async fn run(
+    mut connection: SqliteConnection,
+    lock: FileLock,
+    mut receiver: mpsc::Receiver<Job>,
+    counters: Arc<Counters>,
+) {
     let mut jobs = Vec::new();
     while receiver.recv_many(&mut jobs, BATCH_MEMBERS_MAX).await > 0 {
         let mut close = None;
@@ -62,6 +69,9 @@ async fn run(mut connection: SqliteConnection, lock: FileLock, mut receiver: mps
                 }
                 other => batch.push(Member { job: other, outcome: None }),
             }
+        }
+        if !batch.is_empty() {
+            counters.batch(batch.len());
         }
         write_batch(&mut connection, &mut batch).await;
         for member in batch {

@@ -30,6 +30,9 @@ Usage:
       Says how the agent is. Exit code 0: connected; 1: not connected; 3: no agent runs; 4: not registered.
   careen-agent policy check [FILE] [--data DIR]
       Reads the node's policy, or FILE, and says in words what it allows. Exit code 0: it can be used; 1: it cannot.
+  careen-agent doctor [--data DIR] [--json]
+      Checks every prerequisite and says what to do; works while the agent is down. Exit code 0: all is well; 1: somebody
+      should look; 2: something keeps it from working.
   careen-agent --version | --help
 
 DIR is /var/lib/careen-agent for root, else careen-agent in the user's data folder.
@@ -71,6 +74,7 @@ fn command(program: &[OsString], mut parser: lexopt::Parser) -> Result<ExitCode,
             Some("run") => run_command(program, parser),
             Some("status") => status_command(parser),
             Some("policy") => policy_command(parser),
+            Some("doctor") => doctor_command(parser),
             Some("supervise") => supervise_command(parser),
             Some("inventory") => inventory_command(parser),
             _ => Err(CommandError::Usage(format!("no such command: {}", word.to_string_lossy()))),
@@ -242,6 +246,26 @@ fn status_command(mut parser: lexopt::Parser) -> Result<ExitCode, CommandError> 
     };
     say(&text)?;
     Ok(ExitCode::from(code))
+}
+
+fn doctor_command(mut parser: lexopt::Parser) -> Result<ExitCode, CommandError> {
+    let (mut data, mut json) = (None, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("data") => data = Some(PathBuf::from(parser.value()?)),
+            Long("json") => json = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let judgements = crate::doctor::judgements(&data.unwrap_or_else(|| default_data_directory(privileged())));
+    for judgement in &judgements {
+        let text = match json {
+            true => serde_json::to_string(judgement).map_err(|e| AgentError::system("writing a finding", e))?,
+            false => judgement.line(),
+        };
+        say(&format!("{text}\n"))?;
+    }
+    Ok(ExitCode::from(diagnosis::worst(&judgements).exit_code()))
 }
 
 fn for_people(status: &AgentStatus) -> String {

@@ -10,6 +10,7 @@
 mod clock;
 mod command_line;
 mod connection;
+mod doctor;
 mod error;
 mod exchanges;
 mod first_inventory;

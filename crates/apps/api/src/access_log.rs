@@ -22,6 +22,18 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-reques
 /// Requests that machines make all day; they are told at debug, unless they fail.
 const OF_EVERY_MINUTE: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/console/assets/console.css"];
 
+/// The part of the server that a path belongs to.
+fn surface(path: &str) -> &'static str {
+    match path {
+        "/" => "api",
+        "/healthz" | "/readyz" | "/metrics" => "health",
+        agent_wire::AGENT_PATH => "agents",
+        "/console" => "console",
+        path if path.starts_with("/console/") => "console",
+        _ => "other",
+    }
+}
+
 /// Gives the request its id, passes it on, and writes its line.
 pub(crate) async fn record(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -46,6 +58,7 @@ pub(crate) async fn record(State(server): State<Arc<Server>>, mut request: Reque
         response.headers_mut().entry(REQUEST_ID).or_insert(header);
     }
     let status = response.status();
+    server.metrics.http(surface(&path), status.as_u16());
     let duration_ms = began.elapsed().as_secs_f64() * 1000.0;
     let duration_ms = (duration_ms * 1000.0).round() / 1000.0;
     let _entered = span.enter();

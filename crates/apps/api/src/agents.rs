@@ -61,7 +61,9 @@ impl From<Refusal> for End {
 }
 
 async fn converse(shared: Shared, peer: Peer, mut socket: WebSocket) {
-    match handshake(&shared, &peer, &mut socket).await {
+    let shaken = handshake(&shared, &peer, &mut socket).await;
+    shared.server.metrics.handshake(outcome(&shaken));
+    match shaken {
         Ok(Some(session)) => run(&shared, &mut socket, session).await,
         Ok(None) | Err(End::Gone) => {}
         Err(End::Refused(refusal)) => {
@@ -70,6 +72,23 @@ async fn converse(shared: Shared, peer: Peer, mut socket: WebSocket) {
         }
     }
     let _ = socket.send(Message::Close(None)).await;
+}
+
+/// How a handshake ended, for whoever counts them.
+fn outcome(shaken: &Result<Option<AgentSession>, End>) -> &'static str {
+    match shaken {
+        Ok(Some(_)) => "connected",
+        Ok(None) => "registered",
+        Err(End::Gone) => "broken",
+        Err(End::Refused(refusal)) => match refusal.code {
+            RefusalCode::Version => "refused_version",
+            RefusalCode::Activation => "refused_activation",
+            RefusalCode::Node => "refused_node",
+            RefusalCode::Unavailable => "refused_unavailable",
+            RefusalCode::Protocol => "refused_protocol",
+            _ => "refused_other",
+        },
+    }
 }
 
 /// Up to Welcome, or to Registered, after which the agent calls again as a node.

@@ -8,7 +8,7 @@ use axum::{
 
 use control::readiness::Finding;
 
-use crate::Shared;
+use crate::{Shared, process};
 
 /// `/healthz`: the process answers.
 pub(crate) async fn live() -> &'static str {
@@ -49,6 +49,6 @@ pub(crate) async fn metrics(
         return (StatusCode::FORBIDDEN, "metrics are for loopback, or with the token of --metrics-token-file\n")
             .into_response();
     }
-    let body = shared.server.metrics_text();
+    let body = shared.server.metrics_text(process::read()).await;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
 }

@@ -9,6 +9,7 @@ mod aws;
 mod certificate;
 mod health;
 mod listener;
+mod process;
 
 use std::{io, net::SocketAddr, sync::Arc};
 

@@ -21,7 +21,7 @@ use crate::{
     aws_model::{self, AwsModelOptions},
     backup,
     configuration::{self, Configuration, ConfigurationAnswer, ServerOptions, data_folder},
-    keys, logs, retention, terminal,
+    doctor, keys, logs, retention, terminal,
 };
 
 /// Longer questions are not read.
@@ -66,6 +66,7 @@ pub(crate) enum AdminTask {
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub(crate) enum Question {
     SignInLink,
+    Readiness,
     Authority,
     Keys(keys::KeyQuestion),
     Configuration,
@@ -104,7 +105,7 @@ pub(crate) async fn run(task: AdminTask) -> Result<()> {
     }
 }
 
-fn socket_path(data: &Path) -> PathBuf {
+pub(crate) fn socket_path(data: &Path) -> PathBuf {
     data.join("admin.sock")
 }
 
@@ -209,6 +210,7 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
     let read = BufReader::new(reader.take(QUESTION_BYTES_MAX)).read_line(&mut line).await;
     let result = match read.ok().and_then(|_| serde_json::from_str(&line).ok()) {
         None => Err(anyhow::anyhow!("the question was not understood; use the careen binary of the server's version")),
+        Some(Question::Readiness) => doctor::answer(&server, &mut writer).await,
         Some(Question::SignInLink) => match server.sign_in_link().await {
             Ok(token) => tell(&mut writer, &Answer::Line(sign_in_url(&configuration, &token))).await,
             Err(error) => Err(anyhow::anyhow!(error.message)),

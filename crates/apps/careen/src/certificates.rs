@@ -192,6 +192,32 @@ fn make(server: &Arc<Server>, source: &TlsSource, names: &[String]) -> Result<(C
     }
 }
 
+/// What `careen doctor` sees of it; nothing is made.
+pub(crate) fn found(configuration: &Configuration) -> diagnosis::Certificate {
+    let loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+    match &configuration.tls {
+        None => diagnosis::Certificate::Plaintext {
+            off_loopback: !configuration.listeners.iter().all(|(address, _)| loopback(address)),
+        },
+        Some(TlsSource::Authority) => diagnosis::Certificate::Own,
+        Some(TlsSource::Files { certificate, key }) => {
+            let shown = [certificate, key].map(|path| path.display().to_string());
+            let made = read(certificate)
+                .and_then(|chain| Ok(Certificate::from_pem(&chain, &read(key)?, [&shown[0], &shown[1]])?));
+            match made {
+                Err(error) => {
+                    diagnosis::Certificate::Files { wrong: Some(format!("{error:#}")), uncovered: Vec::new() }
+                }
+                Ok(made) => {
+                    let names = configuration.settings.tls_name.iter();
+                    let uncovered = names.filter(|name| !made.covers(name)).cloned().collect();
+                    diagnosis::Certificate::Files { wrong: None, uncovered }
+                }
+            }
+        }
+    }
+}
+
 /// What the files hold now; `None`: it cannot be read, or there are no files.
 fn present(source: &TlsSource) -> Option<Made> {
     let TlsSource::Files { certificate, key } = source else { return None };

@@ -10,6 +10,7 @@ mod backup;
 mod certificates;
 mod configuration;
 mod credentials;
+mod doctor;
 mod keys;
 mod logs;
 mod retention;
@@ -35,6 +36,8 @@ enum Task {
     Up(up::UpOptions),
     /// Start the server alone.
     Server(configuration::ServerOptions),
+    /// Check every prerequisite of a server and say what to do; works while it is down. Exit code 0, 1 or 2.
+    Doctor(Box<doctor::DoctorOptions>),
     /// Look after a running server on this machine.
     Admin {
         #[command(subcommand)]
@@ -56,6 +59,11 @@ enum Task {
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     let result = match line.task {
+        // How it is, is its exit code.
+        Task::Doctor(options) => match serve::runtime().and_then(|runtime| runtime.block_on(doctor::run(*options))) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         // The agent has its own runtime and its own exit codes.
         Task::Agent { arguments } => return agent::command_line(&agent::own_program(&["agent"]), arguments),
         Task::Up(options) => serve::runtime().and_then(|runtime| runtime.block_on(up::run(options))),

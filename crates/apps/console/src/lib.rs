@@ -10,6 +10,7 @@ mod assets;
 mod audit_room;
 mod guard;
 mod rooms;
+mod server_room;
 mod session;
 mod view;
 mod visitor;
@@ -42,6 +43,7 @@ pub fn router(server: Arc<Server>, names: ServerNames) -> Router {
         .route("/audit/export", get(audit_room::export))
         .route("/audit/verify", post(audit_room::verify))
         .route("/audit/{seq}", get(audit_room::record))
+        .route("/server", get(server_room::server))
         .route("/sign-in", get(session::sign_in_page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/assets/console.css", get(assets::css))

@@ -1,6 +1,9 @@
 //! The one way to an operation: check the input, authorise, run, count; a refusal by `access` is written down.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use access::{Action, Decision, Resource};
 use aws_wire::{AwsError, Input};
@@ -24,12 +27,13 @@ pub trait Operate: Input + Send + Sized {
 /// `AccessDeniedException`, or whatever the operation refuses with.
 pub async fn perform<I: Operate>(context: &Context, input: I) -> Result<I::Output, Error> {
     let operation = I::OPERATION;
+    let began = Instant::now();
     let result = match authorise(context, &operation.action(), input.resources(context)).await {
         Ok(()) => input.run(context).await,
         Err(error) => Err(error),
     };
     let code = result.as_ref().map_or_else(|error| error.code, |_| "OK");
-    context.server.metrics.request(operation.name(), code);
+    context.server.metrics.request(operation.name(), code, began.elapsed());
     // The request's own line in the log says what came of it; only what went wrong here needs one more.
     let span = tracing::Span::current();
     span.record("operation", operation.name());
@@ -46,7 +50,7 @@ pub async fn perform<I: Operate>(context: &Context, input: I) -> Result<I::Outpu
 /// Reads, performs and writes one awsJson1.1 request.
 pub(crate) async fn perform_json<I: Operate>(context: &Context, body: &[u8]) -> Result<Vec<u8>, AwsError> {
     let input: I = aws_wire::decode(body).inspect_err(|_| {
-        context.server.metrics.request(I::OPERATION.name(), "ValidationException");
+        context.server.metrics.request(I::OPERATION.name(), "ValidationException", Duration::ZERO);
     })?;
     let output = perform(context, input).await.map_err(|error| wire_error(&error))?;
     aws_wire::encode(&output)

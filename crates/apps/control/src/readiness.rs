@@ -17,6 +17,7 @@ use crate::{Server, reconcilers::TurnEnd};
 /// What asks something to know; each must end by itself soon.
 static CHECKS: &[Check] = &[
     Check { name: "database", ask: |server| Box::pin(database(server)) },
+    Check { name: "writable", ask: |server| Box::pin(std::future::ready(writable(server))) },
     Check { name: "reconcilers", ask: |server| Box::pin(std::future::ready(reconcilers(server))) },
 ];
 
@@ -94,6 +95,17 @@ async fn database(server: &Arc<Server>) -> Finding {
             tracing::error!("the database does not answer: {error}");
             Finding::Bad("the database cannot be used; the server's log says why".to_owned())
         }
+    }
+}
+
+fn writable(server: &Arc<Server>) -> Finding {
+    match server.store.figures().read_only {
+        false => Finding::Good("changes are kept".to_owned()),
+        true => Finding::Bad(
+            "the database's disk is full or read-only: questions are answered, nothing is changed; make room there, and it \
+             goes on by itself"
+                .to_owned(),
+        ),
     }
 }
 

@@ -135,10 +135,4 @@ impl Server {
     pub fn end_sessions(&self) {
         self.sessions.end_all();
     }
-
-    /// The text of `/metrics`.
-    #[must_use]
-    pub fn metrics_text(&self) -> String {
-        self.metrics.render(&[("careen_agents_connected", self.sessions.count() as u64)])
-    }
 }

@@ -9,6 +9,7 @@ mod baselines;
 mod clients;
 mod commands;
 mod configuration;
+mod doctor;
 mod many_agents;
 mod operation;
 mod own_service;

@@ -87,6 +87,17 @@ impl Place {
         panic!("no port was free");
     }
 
+    /// Starts a server at this address.
+    pub(crate) fn start_at(&self, address: SocketAddr) -> Server<'_> {
+        let log = fs::File::create(self.path().join("log")).unwrap();
+        let mut command = self.server_command(address, &[]);
+        let child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let server = Server { place: self, child, address };
+        let answers = || server.get("/healthz").is_some_and(|answer| answer.ends_with("ok\n"));
+        wait_until("the server to be up", BOUND, answers).unwrap();
+        server
+    }
+
     /// The key that the server has written down.
     pub(crate) fn key(&self) -> (String, String) {
         let file = fs::read_to_string(self.data().join("credentials")).unwrap();

@@ -14,7 +14,7 @@ use crate::server::{Place, Server};
 const BOUND: Duration = Duration::from_secs(60);
 
 /// A real agent beside the server; it ends with the test.
-struct Agent(Child);
+pub(crate) struct Agent(Child);
 
 impl Drop for Agent {
     fn drop(&mut self) {
@@ -23,7 +23,7 @@ impl Drop for Agent {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
@@ -33,7 +33,7 @@ fn lines(server: &Server<'_>) -> Vec<Value> {
 }
 
 /// Registers this machine and runs its agent with its data in the place.
-fn start_agent(place: &Place, server: &Server<'_>) -> (Agent, String) {
+pub(crate) fn start_agent(place: &Place, server: &Server<'_>) -> (Agent, String) {
     let clients = server.clients();
     let activation = clients.aws(&["ssm", "create-activation", "--iam-role", "fleet"]);
     let code = place.path().join("code");

@@ -6,6 +6,7 @@ mod audit;
 mod commands;
 mod fleet;
 mod node;
+mod server;
 mod text;
 
 use askama::Template;
@@ -14,6 +15,7 @@ pub(crate) use audit::{Audit, AuditRecord, AuditVerification};
 pub(crate) use commands::{Command, Commands, Invocation, NewOutput};
 pub(crate) use fleet::{Fleet, filter_of as fleet_filter};
 pub(crate) use node::{History, Node, filter_of as patch_filter};
+pub(crate) use server::Server;
 
 /// What every page has around it.
 #[derive(Debug, Clone, Default)]

@@ -8,6 +8,7 @@ mod handshake;
 mod histories;
 mod keys;
 mod live_output;
+mod metrics;
 mod operations;
 mod pages;
 mod people;
