@@ -40,7 +40,7 @@ impl PatchRunner for LiveHost {
             boot_id: run.boot_id,
             now: &execution::now,
             resumed: run.rebooted || run.resumed,
-            reboot_policy: self.reboot_policy,
+            reboot_policy: step.reboot_policy.unwrap_or(self.reboot_policy),
             log: &mut *run.stdout,
             cancelled: &|| stop().is_some(),
         };

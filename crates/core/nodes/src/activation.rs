@@ -1,5 +1,5 @@
 use crate::managed_node::{ManagedNode, NodeFacts, NodePublicKey, NodeState};
-use crate::tags::read_tags;
+use crate::tags::{ResourceType, read_tags};
 use crate::write::{activation_aggregate, node_aggregate, tags_aggregate};
 use crate::{Refused, TagResource, Tags, Write};
 use changes::{Changes, Event, Revision, Versioned};
@@ -164,7 +164,7 @@ pub fn create_activation(
         expires_at,
         created_at: now,
         created_by: request.created_by.clone(),
-        tags: read_tags(&request.tags)?,
+        tags: read_tags(ResourceType::ManagedInstance, &request.tags)?,
     };
     let mut changes = Changes::new();
     changes.update(activation_aggregate(&activation.id), Revision::default());

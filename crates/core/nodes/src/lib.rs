@@ -5,6 +5,7 @@
 //! arrives, what a patch group leads to, or where any of it is kept.
 
 mod activation;
+mod extension_tags;
 mod filters;
 mod key_rotation;
 mod managed_node;
@@ -16,6 +17,7 @@ mod write;
 pub use activation::{
     Activation, ActivationFilter, ActivationRequest, CodeHash, create_activation, delete_activation, register_node,
 };
+pub use extension_tags::{EXTENSION_TAGS, ExtensionTag, REBOOT_POLICY, extension_value};
 pub use filters::{FilterText, InstanceFilters, NodeView};
 pub use key_rotation::{KeyPlaces, KeyStep, KeyStepRefused, ServerKeyKind, check_key_step};
 pub use managed_node::{

@@ -123,12 +123,13 @@ fn check_text(member: &str, text: &str, chars_min: usize, chars_max: usize) -> R
     }
 }
 
-/// Reads the tags of a request: keys of 1 to 128 and values of 0 to 256 characters, none with AWS's own prefix.
+/// Reads the tags of a request for a kind of resource: keys of 1 to 128 and values of 0 to 256 characters, none with AWS's own
+/// prefix, those with ours as [`crate::EXTENSION_TAGS`] says.
 ///
 /// # Errors
 /// [`Refused::Validation`] for a key or value of another form or a key given twice, [`Refused::TooManyTags`] for more than
 /// [`TAGS_MAX`].
-pub fn read_tags(given: &[(String, String)]) -> Result<Tags, Refused> {
+pub fn read_tags(resource_type: ResourceType, given: &[(String, String)]) -> Result<Tags, Refused> {
     let mut tags = Tags::new();
     for (key, value) in given {
         check_text("tags.key", key, 1, KEY_CHARS_MAX)?;
@@ -136,6 +137,7 @@ pub fn read_tags(given: &[(String, String)]) -> Result<Tags, Refused> {
         if key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:")) {
             return Err(Refused::Validation(format!("Tag keys that start with 'aws:' are reserved: '{key}'.")));
         }
+        crate::extension_tags::check(resource_type, key, value)?;
         if tags.insert(key.clone(), value.clone()).is_some() {
             return Err(Refused::Validation(format!("Tag key '{key}' is given more than once.")));
         }
@@ -153,7 +155,7 @@ pub fn add_tags(
     given: &[(String, String)],
     now: Timestamp,
 ) -> Result<Changes<Write>, Refused> {
-    let given = read_tags(given)?;
+    let given = read_tags(resource.resource_type, given)?;
     let mut after = current.row.clone();
     after.extend(given.clone());
     if after.len() > TAGS_MAX {
@@ -272,9 +274,13 @@ mod tests {
             ("AWS:created-by", "v", Some("ValidationException")),
             ("äws:", "v", None),
         ] {
-            assert_eq!(read_tags(&[pair(key, value)]).err().map(|e| e.code()), code, "'{key}'='{value}'");
+            assert_eq!(
+                read_tags(ResourceType::ManagedInstance, &[pair(key, value)]).err().map(|e| e.code()),
+                code,
+                "'{key}'='{value}'"
+            );
         }
-        assert!(read_tags(&[pair("a", "1"), pair("a", "2")]).is_err());
+        assert!(read_tags(ResourceType::ManagedInstance, &[pair("a", "1"), pair("a", "2")]).is_err());
     }
 
     #[test]

@@ -111,4 +111,8 @@ pub struct PatchStep {
     pub patch_group: String,
     /// The snapshot id given with the command; empty if none.
     pub snapshot_id: String,
+    /// What "if needed" means for this node; absent: as its agent was started. Agents that do not know this member go by
+    /// that too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot_policy: Option<patching::RebootPolicy>,
 }

@@ -123,6 +123,11 @@ impl SimulatedAgent {
         }
     }
 
+    /// The jobs that it was ordered and has written down.
+    pub fn written_jobs(&self) -> impl Iterator<Item = &agent_wire::Job> {
+        self.journal.values().map(|written| &written.job)
+    }
+
     /// Its name in transcripts.
     #[must_use]
     pub fn name(&self) -> &str {

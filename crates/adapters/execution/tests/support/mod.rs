@@ -36,6 +36,7 @@ pub(crate) fn patch(name: &str) -> Step {
         baseline,
         patch_group: String::new(),
         snapshot_id: String::new(),
+        reboot_policy: None,
     };
     let action = StepAction::Patch(Box::new(step));
     Step { name: name.to_owned(), plugin: "careen:patch".to_owned(), timeout_seconds: 600, action }

@@ -227,7 +227,14 @@ pub(crate) fn now() -> Timestamp {
 /// A step with the predefined baseline for Debian: every security update.
 pub(crate) fn step(operation: PatchOperation, reboot_option: RebootOption) -> agent_wire::PatchStep {
     let baseline: PatchBaseline = patching::predefined_default(packages::OperatingSystem::Debian).unwrap();
-    agent_wire::PatchStep { operation, reboot_option, baseline, patch_group: String::new(), snapshot_id: String::new() }
+    agent_wire::PatchStep {
+        operation,
+        reboot_option,
+        baseline,
+        patch_group: String::new(),
+        snapshot_id: String::new(),
+        reboot_policy: None,
+    }
 }
 
 /// The state and reason of each package's row, as text: `Missing: approval rule 1 ...`.

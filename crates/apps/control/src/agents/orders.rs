@@ -10,9 +10,9 @@ use commands::{
     check_parameters,
 };
 use identifiers::{NodeId, PatchGroupName, RequestId, Scope};
-use nodes::{ManagedNode, patch_group_of};
+use nodes::{ManagedNode, REBOOT_POLICY, Tags, extension_value, patch_group_of};
 use packages::{Distribution, OperatingSystem};
-use patching::{PatchBaseline, PatchOperation, RebootOption};
+use patching::{BaselineOwner, PatchBaseline, PatchOperation, RebootOption, RebootPolicy};
 use store::Write;
 
 use super::AgentSession;
@@ -273,13 +273,33 @@ async fn patch(
     let patch_group = patch_group_of(&tags);
     let operating_system = operating_system(&node).ok_or_else(|| unknown("operating system"))?;
     let baseline = common.baseline(context, patch_group.as_ref(), operating_system).await?;
+    let reboot_policy = reboot_policy(context, &tags, &baseline).await?;
     Ok(PatchStep {
         operation: PatchOperation::parse(&text(inputs, "operation")).ok_or_else(|| unknown("operation"))?,
         reboot_option: RebootOption::parse(&text(inputs, "rebootOption")).ok_or_else(|| unknown("reboot option"))?,
         baseline,
         patch_group: patch_group.map(|group| group.to_string()).unwrap_or_default(),
         snapshot_id: text(inputs, "snapshotId"),
+        reboot_policy,
     })
+}
+
+/// What the tags say about reboots: the node's, else its baseline's. `None`: nothing.
+async fn reboot_policy(
+    context: &Context,
+    of_node: &Tags,
+    baseline: &PatchBaseline,
+) -> Result<Option<RebootPolicy>, Error> {
+    let said = |tags: &Tags| extension_value(tags, REBOOT_POLICY).and_then(RebootPolicy::parse);
+    if let Some(policy) = said(of_node) {
+        return Ok(Some(policy));
+    }
+    // Predefined baselines carry no tags.
+    if baseline.owner != BaselineOwner::Own {
+        return Ok(None);
+    }
+    let resource = nodes::TagResource::baseline(&baseline.id);
+    Ok(said(&context.server.store.tags_get(&context.scope, &resource).await?.row))
 }
 
 /// The operating system that a node's baseline is chosen by. One without a name in SSM counts as Debian: the node itself

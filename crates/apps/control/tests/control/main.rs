@@ -15,5 +15,6 @@ mod people;
 mod readiness;
 mod reports;
 mod support;
+mod tags;
 mod tokens;
 mod transcripts;
