@@ -119,7 +119,7 @@ fn a_flood_of_strangers_and_nonsense_makes_no_more_series() {
         let server = fleet.server().clone();
         let call = async |context: &Context, body: &str| {
             for operation in Operation::ALL {
-                let _ = operations::answer_json(context, *operation, body.as_bytes()).await;
+                let _ = operations::answer_json(context, aws_wire::Operation::Ssm(*operation), body.as_bytes()).await;
             }
         };
         let context = |round: u32| {
