@@ -122,7 +122,7 @@ impl Reading {
         let state = found.invocation.state;
         if state.is_ended() || !question.follow {
             for ((_, stream), text) in std::mem::take(&mut self.begun) {
-                lines.push(line(&node, stream, &text));
+                lines.extend((!text.is_empty()).then(|| line(&node, stream, &text)));
             }
         }
         self.over = state.is_ended();

@@ -36,7 +36,8 @@ fn a_flood_of_output_holds_up_no_heartbeat_no_result_and_no_cancel() {
     let ended = site.wait_ended(&flood, &node, BOUND);
     assert_eq!(ended["Status"], "Cancelled", "{}", pretty(&ended));
     let followed = site.careen(&["logs", &flood.id, "--follow"]);
-    assert!(followed.contains("flood") && followed.ends_with(&format!("{} = Cancelled\n", node.id)));
+    assert_eq!(followed.lines().last().unwrap(), format!("{} = Cancelled", node.id));
+    assert!(followed.starts_with(&format!("{} | flood\n", node.id)));
 }
 
 fn policy(node: &Node, text: &str) {
