@@ -124,6 +124,9 @@ pub(crate) enum Cause {
     Corrupt,
 }
 
+/// SQLite could not make the index of its write-ahead log larger: the disk is full (SQLITE_IOERR_SHMSIZE).
+const IOERR_SHMSIZE: i32 = 4874;
+
 impl Cause {
     pub(crate) fn of(error: &sqlx::Error) -> Self {
         match error {
@@ -150,7 +153,11 @@ impl Cause {
 
     /// The low byte of an extended code is the primary one.
     fn of_sqlite(code: &str) -> Self {
-        match code.parse::<i32>().unwrap_or(1) & 0xff {
+        let code = code.parse::<i32>().unwrap_or(1);
+        if code == IOERR_SHMSIZE {
+            return Self::ReadOnly;
+        }
+        match code & 0xff {
             8 | 13 => Self::ReadOnly,                          // READONLY, FULL
             5 | 6 | 7 | 9 | 10 | 14 | 15 => Self::Unavailable, // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, CANTOPEN, PROTOCOL
             _ => Self::Corrupt,

@@ -27,6 +27,7 @@ mod statement;
 mod store;
 mod tables;
 mod value;
+mod writability;
 mod write;
 mod writer;
 

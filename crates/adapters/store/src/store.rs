@@ -7,6 +7,7 @@ use crate::migrations::{MIGRATIONS, Migration, migrate};
 use crate::pings::pings_put_in;
 use crate::statement::Select;
 use crate::value::Value;
+use crate::writability::Writability;
 use crate::write::Write;
 use crate::writer::{self, Job};
 use crate::{ApplyError, OpenError, ReadError, StoreUrl};
@@ -41,6 +42,7 @@ const POSTGRES_LOCK_SPACE: i64 = 0x0ca2_ee18;
 pub struct Store {
     pub(crate) backend: Arc<Backend>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) writability: Writability,
     #[cfg(feature = "faults")]
     pub(crate) faults: crate::faults::Faults,
 }
@@ -137,6 +139,7 @@ impl Store {
         Self {
             backend: Arc::new(backend),
             counters,
+            writability: Writability::default(),
             #[cfg(feature = "faults")]
             faults: crate::faults::Faults::default(),
         }
@@ -150,6 +153,7 @@ impl Store {
         let began = Instant::now();
         let result = self.apply_uncounted(scope, changes).await;
         self.counters.wrote(&result, began.elapsed());
+        self.writability.note(&result);
         result
     }
 
@@ -165,6 +169,12 @@ impl Store {
         #[cfg(feature = "faults")]
         self.faults.after_commit()?;
         Ok(applied)
+    }
+
+    /// Why nothing can be written at present (the disk is full, say), in the database's words; `None` while all is well.
+    #[must_use]
+    pub fn read_only(&self) -> Option<String> {
+        self.writability.read_only()
     }
 
     /// Keeps the newest ping of each node: the hot path, without revisions, audit or events. The caller coalesces.

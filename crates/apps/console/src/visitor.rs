@@ -63,6 +63,7 @@ impl FromRequestParts<Arc<Server>> for Visitor {
             account: session.scope.account.to_string(),
             region: session.scope.region.to_string(),
             csrf: session.csrf_token,
+            is_read_only: server.store.read_only().is_some(),
         };
         let context = sender.context(server, session.scope, session.principal);
         let span = tracing::Span::current();

@@ -40,7 +40,7 @@ pub async fn perform<I: Operate>(context: &Context, input: I) -> Result<I::Outpu
     span.record("code", code);
     if let Err(error) = &result {
         span.record("reason", error.message.as_str());
-        if let Some(detail) = &error.detail {
+        if let Some(detail) = error.detail.as_ref().filter(|_| !error.is_read_only()) {
             tracing::error!(request_id = %context.request_id, operation = operation.name(), code, detail, "failed");
         }
     }

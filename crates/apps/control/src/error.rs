@@ -54,13 +54,23 @@ impl Error {
     }
 }
 
+/// What callers are told while nothing can be written.
+const READ_ONLY: &str = "The server's disk is full; it answers questions but changes nothing until there is room.";
+
+impl Error {
+    /// Whether it came of a full disk, which the log has said already.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.message == READ_ONLY
+    }
+}
+
 impl From<store::ApplyError> for Error {
     fn from(error: store::ApplyError) -> Self {
         match error {
             store::ApplyError::ReadOnly(detail) => Self {
                 code: "InternalServerError",
-                message: "The server's disk is full; it answers questions but changes nothing until there is room."
-                    .to_owned(),
+                message: READ_ONLY.to_owned(),
                 detail: Some(detail),
                 hint: Some("free space on the file system of the data folder".to_owned()),
             },

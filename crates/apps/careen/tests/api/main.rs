@@ -10,6 +10,7 @@ mod clients;
 mod commands;
 mod configuration;
 mod doctor;
+mod full_disk;
 mod many_agents;
 mod operation;
 mod own_service;

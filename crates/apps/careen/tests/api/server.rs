@@ -66,11 +66,45 @@ impl Place {
 
     /// Starts a server; another program may take the port between our look and its bind, so it is tried again.
     pub(crate) fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Server<'_> {
+        self.start_as(|address| {
+            let mut command = self.server_command(address, arguments);
+            command.envs(variables.iter().copied());
+            command
+        })
+    }
+
+    /// Starts a server whose data folder is a file system of its own with little room, which only the server sees;
+    /// [`Server::inside`] leads there. The credentials lie where they always do.
+    pub(crate) fn start_with_room(&self, bytes: u64) -> Server<'_> {
+        fs::create_dir_all(self.data()).unwrap();
+        let server = self.start_as(|address| {
+            let inner = self.server_command(address, &[]);
+            let mut command = self.careen(&[]);
+            let script = format!("mount -t tmpfs -o size={bytes},mode=700 tmpfs \"$0\" && exec \"$@\"");
+            let mut outer = Command::new("unshare");
+            if !rustix::process::geteuid().is_root() {
+                outer.args(["--user", "--map-root-user"]);
+            }
+            outer.args(["--mount", "--propagation", "private", "sh", "-c", &script]).arg(self.data());
+            outer.arg(inner.get_program()).args(inner.get_args());
+            for (name, value) in command.envs([("RUST_LOG", "info")]).get_envs() {
+                match value {
+                    Some(value) => outer.env(name, value),
+                    None => outer.env_remove(name),
+                };
+            }
+            outer
+        });
+        fs::copy(server.inside().join("credentials"), self.data().join("credentials")).unwrap();
+        server
+    }
+
+    fn start_as(&self, command: impl Fn(SocketAddr) -> Command) -> Server<'_> {
         for _ in 0..5 {
             let address = free_address();
             let log = fs::File::create(self.path().join("log")).unwrap();
-            let mut command = self.server_command(address, arguments);
-            command.envs(variables.iter().copied()).stdin(Stdio::null()).stderr(log);
+            let mut command = command(address);
+            command.stdin(Stdio::null()).stderr(log);
             let mut server = Server { place: self, child: command.spawn().unwrap(), address };
             let up = wait_for("the server to be up", BOUND, || {
                 let ended = server.child.try_wait().unwrap().is_some();
@@ -137,6 +171,12 @@ impl Server<'_> {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.place.path().join("log")).unwrap()
+    }
+
+    /// The server's data folder as the server sees it.
+    pub(crate) fn inside(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(self.place.data().strip_prefix("/").unwrap())
     }
 
     /// The clients of this server, with its credentials file.

@@ -35,6 +35,8 @@ pub(crate) struct Person {
     pub(crate) region: String,
     /// The token that every form carries.
     pub(crate) csrf: String,
+    /// Whether nothing can be changed at present, because the server's disk is full.
+    pub(crate) is_read_only: bool,
 }
 
 impl Frame {

@@ -7,7 +7,12 @@ use identifiers::Timestamp;
 use super::*;
 
 fn person() -> Person {
-    Person { account: "000000000000".to_owned(), region: "eu-west-1".to_owned(), csrf: "form-token".to_owned() }
+    Person {
+        account: "000000000000".to_owned(),
+        region: "eu-west-1".to_owned(),
+        csrf: "form-token".to_owned(),
+        is_read_only: false,
+    }
 }
 
 fn fleet(totals: FleetTotals) -> String {

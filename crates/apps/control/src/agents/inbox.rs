@@ -70,6 +70,8 @@ impl Server {
                 let acknowledged = (id != 0).then_some(FromServer::Acknowledged { id });
                 acknowledged.into_iter().chain(kept.answers).collect()
             }
+            // The node keeps it, and says it again when there is room.
+            Err(error) if error.is_read_only() => Vec::new(),
             Err(error) => {
                 let detail = error.detail.as_deref().unwrap_or(&error.message);
                 tracing::error!(node = %session.node_id, "a node's message could not be kept: {detail}");

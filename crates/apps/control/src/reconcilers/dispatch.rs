@@ -25,6 +25,9 @@ async fn activate(server: &Arc<Server>) -> Result<Status, Error> {
         // What fails in one scope must not hold up the others.
         if let Err(error) = dispatch(server, &scope, &mut done).await {
             failures += 1;
+            if error.is_read_only() {
+                continue;
+            }
             let detail = error.detail.as_deref().unwrap_or(&error.message);
             tracing::error!(account = %scope.account, region = %scope.region, "commands were not moved on: {detail}");
         }

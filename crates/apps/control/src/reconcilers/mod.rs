@@ -123,7 +123,9 @@ async fn take_turn(server: &Arc<Server>, reconciler: &'static Reconciler) -> Res
     server.turns.begin(reconciler, server.now());
     let result = (reconciler.activate)(server).await;
     server.turns.end(reconciler, result.as_ref(), server.now());
-    if let Err(error) = &result {
+    if let Err(error) = &result
+        && !error.is_read_only()
+    {
         let detail = error.detail.as_deref().unwrap_or(&error.message);
         tracing::error!(reconciler = reconciler.name, "a reconciler failed: {detail}");
     }
