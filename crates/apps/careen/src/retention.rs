@@ -44,6 +44,7 @@ pub(crate) async fn answer(
         package_history: *package_history,
         events: *events,
         deregistered_nodes: *deregistered_nodes,
+        audit: server.settings.retention.audit,
     };
     for (kind, count) in server.retention_preview(&asked).await? {
         let differs = match server.settings.retention.of(kind) == asked.of(kind) {

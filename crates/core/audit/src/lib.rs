@@ -11,11 +11,13 @@
 
 mod digest;
 pub mod export;
+mod pruning;
 mod record;
 mod seal;
 mod verify;
 
 pub use digest::{Digest, DigestError, public_key_of, public_key_text};
+pub use pruning::prunable;
 pub use record::{PRUNE_ACTION, RecordDigest, StoredRecord};
 pub use seal::{SEAL_RECORDS_MAX, SEAL_SECONDS_MAX, Seal, SealDraft, SealedRecord, seal_is_due};
 pub use verify::{Fault, LATE_SECONDS, Verification, Verifier, VerifySignature};

@@ -219,6 +219,20 @@ impl Store {
         self.select(select, seal_of).await
     }
 
+    /// The oldest seals whose records are still there, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn audit_seal_list_unpruned(&self, scope: &Scope, limit: u32) -> Result<Vec<Seal>, ReadError> {
+        let sql = "SELECT seq FROM audit WHERE account = $1 AND region = $2 ORDER BY seq LIMIT 1";
+        let oldest = self.fetch_optional(sql, values![&scope.account, &scope.region]).await?;
+        let Some(seq) = oldest.map(|row| row.int("seq")).transpose()? else { return Ok(Vec::new()) };
+        match self.audit_seal_of(scope, seq).await? {
+            Some(first) => self.audit_seal_list(scope, first.number - 1, limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The newest seal.
     ///
     /// # Errors

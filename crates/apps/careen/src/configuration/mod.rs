@@ -164,6 +164,7 @@ impl Settings {
             package_history: self.retention_package_history,
             events: self.retention_events,
             deregistered_nodes: self.retention_deregistered_nodes,
+            audit: self.retention_audit,
         }
     }
 }

@@ -132,6 +132,8 @@ settings! {
     retention_events: Period = "30d", "TIME";
     /// How long deregistered nodes are kept, with all that is known of them
     retention_deregistered_nodes: Period = "90d", "TIME";
+    /// How long audit records are kept; their seals stay, so that the rest can be verified
+    retention_audit: Period = "forever", "TIME";
     /// The id of the administrator's access key, if it comes from outside
     root_access_key_id: Option<String>, "ID", in Environment;
     /// The secret of the administrator's access key, if it comes from outside

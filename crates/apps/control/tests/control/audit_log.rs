@@ -1,7 +1,8 @@
 //! The audit log: sealed by the reconciler, verified, and edited by whoever owns the database.
 
 use aws_wire::{Operation, careen, ssm};
-use control::{AuditLines, AuditSearch, Context, ExportForm};
+use control::{AuditLines, AuditSearch, Context, ExportForm, reconcilers::Retention};
+use identifiers::Period;
 use serde_json::{Value, json};
 use testkit::fleet::{FleetDatabase, SimulatedFleet};
 
@@ -49,7 +50,28 @@ async fn wrong_after(fleet: &SimulatedFleet, edit: &str) -> Vec<String> {
 }
 
 on_both! {
+    old_records_are_removed_in_sealed_batches_and_the_rest_is_verified: 1;
     what_a_database_owner_edits_is_found: 1;
+}
+
+async fn old_records_are_removed_in_sealed_batches_and_the_rest_is_verified(fleet: &mut SimulatedFleet) {
+    const DAY: i64 = 24 * 60 * 60;
+    let retention = Retention { audit: Period::days(30), ..Retention::FOREVER };
+    let removed =
+        async |fleet: &SimulatedFleet| fleet.server().remove_past(&retention).await.unwrap().count("audit_records");
+    act(fleet, 3).await;
+    seal(fleet).await;
+    fleet.clock().advance_seconds(30 * DAY + 60);
+    assert_eq!(removed(fleet).await, 0, "less than a day past its time is not worth a record of its own");
+    fleet.clock().advance_seconds(DAY);
+    act(fleet, 2).await;
+    seal(fleet).await;
+    assert!(removed(fleet).await >= 3);
+    assert_eq!(removed(fleet).await, 0, "what is younger stays");
+    let found = verified(fleet, json!({})).await;
+    assert_eq!((&found["Unbroken"], found["PrunedCount"].as_i64() >= Some(3)), (&json!(true), true), "{found}");
+    let left = fleet.server().store.backup_source().await.unwrap().check().await.unwrap();
+    assert_eq!(left, []);
 }
 
 async fn what_a_database_owner_edits_is_found(fleet: &mut SimulatedFleet) {
