@@ -119,7 +119,8 @@ fn milliseconds(took: Duration) -> String {
 
 fn span(span: Duration) -> String {
     match span.as_secs() {
-        seconds @ 0..=119 => format!("{seconds} s"),
+        0 => milliseconds(span),
+        seconds @ 1..=119 => format!("{seconds} s"),
         seconds @ 120..=7199 => format!("{} min", seconds / 60),
         seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
         seconds => format!("{} days", seconds / 86_400),
@@ -145,6 +146,7 @@ mod tests {
             ["1 s", "119 s", "2 min", "2 h", "2 days"]
         );
         assert_eq!([4096, 3 << 20, 3 << 29].map(bytes), ["4 KiB", "3 MiB", "1.5 GiB"]);
+        assert_eq!(span(Duration::from_millis(500)), "500 ms");
         assert_eq!(milliseconds(Duration::from_micros(10)), "under 1 ms");
     }
 }
