@@ -91,7 +91,8 @@ pub(crate) async fn answer(
 async fn list(server: &Arc<Server>, writer: &mut (impl AsyncWriteExt + Unpin)) -> Result<()> {
     let failed = |error: control::Error| anyhow::anyhow!(error.message);
     for key in server.keys_shown().await.map_err(failed)? {
-        let line = format!("{:9} {:9} {} since {}", key.kind, key.place, key.fingerprint, key.since.to_human());
+        let line =
+            format!("{:9} {:9} {} since {}", key.kind.as_str(), key.place, key.fingerprint, key.since.to_human());
         admin::tell(writer, &Answer::Line(line)).await?;
     }
     let waiting = server.nodes_waiting_for_keys().await.map_err(failed)?;
