@@ -71,6 +71,8 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, ExecutionErr
 /// # Errors
 /// When the file system refuses.
 pub fn sync_directory(path: &Path) -> Result<(), ExecutionError> {
+    // The parent of a name alone is the empty path, which means the present folder.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path).and_then(|folder| folder.sync_all()).map_err(ExecutionError::file("syncing", path))
 }
 
