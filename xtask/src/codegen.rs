@@ -85,6 +85,17 @@ const SERVICES: &[Service] = &[
             ("reasons", &["ListPackageChanges", "GetEffectivePatchBaseline", "ListPatchReasons"]),
         ],
     },
+    Service {
+        name: "iam",
+        source: Source::Botocore("iam/2010-05-08/service-2.json"),
+        modules: &[
+            ("users", &["CreateUser", "GetUser", "ListUsers", "DeleteUser"]),
+            (
+                "access_keys",
+                &["CreateAccessKey", "ListAccessKeys", "UpdateAccessKey", "DeleteAccessKey", "GetAccessKeyLastUsed"],
+            ),
+        ],
+    },
 ];
 
 /// Shapes that are secrets although their model does not say so.

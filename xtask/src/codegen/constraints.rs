@@ -12,7 +12,7 @@ use std::fmt::Write;
 pub(crate) fn module(plan: &Plan<'_>, module: &str) -> Result<String> {
     let mut tables = String::new();
     for (name, shape) in plan.shapes_of(module)? {
-        if plan.is_input(name) && !plan.is_plain(name, shape) {
+        if plan.has_table(name) && !plan.is_plain(name, shape) {
             let visibility = if module == "common" { "pub(super) " } else { "" };
             writeln!(tables, "{visibility}static {}: Shape = {};", screaming(name), table(plan, name, shape)?)?;
         }
@@ -54,13 +54,21 @@ fn operations(plan: &Plan<'_>, module: &str, out: &mut String) -> Result<()> {
     let service: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
     for name in plan.service.modules.iter().filter(|(of, _)| *of == module).flat_map(|(_, names)| *names) {
         let operation = plan.operation(name)?;
-        let errors: Vec<String> = operation.errors.iter().map(|error| format!("{:?}", error.shape)).collect();
-        let (table, input, output) = (screaming(name), &operation.input.shape, &operation.output.shape);
+        let errors: Vec<&str> =
+            operation.errors.iter().map(|error| plan.error_code(&error.shape)).collect::<Result<_>>()?;
+        let (table, input) = (screaming(name), &operation.input.shape);
+        let written = match &operation.output {
+            Some(output) if plan.is_query() => format!("Some(&{})", screaming(&output.shape)),
+            _ => "None".to_owned(),
+        };
         writeln!(out, "\npub(super) static {table}: OperationShape = OperationShape {{ name: {name:?}, ")?;
-        writeln!(out, "errors: &[{}], input: &{} }};", errors.join(", "), screaming(input))?;
+        writeln!(out, "errors: &{errors:?}, input: &{}, output: {written} }};", screaming(input))?;
         writeln!(out, "\nimpl Input for super::{input} {{")?;
         writeln!(out, "const OPERATION: crate::Operation = crate::Operation::{service}(super::Operation::{name});")?;
-        writeln!(out, "type Output = super::{output};\n}}")?;
+        match &operation.output {
+            Some(output) => writeln!(out, "type Output = super::{};\n}}", output.shape)?,
+            None => writeln!(out, "type Output = ();\n}}")?,
+        }
     }
     Ok(())
 }
@@ -140,7 +148,7 @@ fn structure(plan: &Plan<'_>, shape: &Shape) -> Result<String> {
 fn collect<'a>(plan: &Plan<'a>) -> BTreeMap<&'a str, &'a str> {
     let mut patterns = BTreeMap::new();
     for (name, shape) in plan.shapes() {
-        if let Some(pattern) = shape.pattern.as_deref().filter(|_| plan.is_input(name)) {
+        if let Some(pattern) = shape.pattern.as_deref().filter(|_| plan.has_table(name)) {
             patterns.entry(pattern).or_insert(name);
         }
     }
@@ -192,6 +200,11 @@ fn translated(pattern: &str) -> Result<String> {
                 Some('w') => "0-9A-Za-z_",
                 Some('d') => "0-9",
                 Some('s') => r" \t\n\x0B\f\r",
+                Some('u') => {
+                    let digits: String = chars.by_ref().take(4).collect();
+                    out.push_str(&format!(r"\x{{{digits}}}"));
+                    continue;
+                }
                 Some(next) if next.is_ascii_punctuation() || matches!(next, 'p' | 't' | 'n' | 'r') => {
                     out.push('\\');
                     out.push(next);
@@ -225,6 +238,7 @@ mod tests {
     fn java_classes_are_ascii_and_match_wholly() {
         assert_eq!(translated(r"^i-(\w{8})$").unwrap(), r"\A(?:^i-([0-9A-Za-z_]{8})$)\z");
         assert_eq!(translated(r"[\w\.]").unwrap(), r"\A(?:[0-9A-Za-z_\.])\z");
+        assert_eq!(translated(r"\u002F[\u0021-\u007F]*").unwrap(), r"\A(?:\x{002F}[\x{0021}-\x{007F}]*)\z");
     }
 
     #[test]

@@ -25,7 +25,9 @@ pub(crate) struct Operation {
     pub(crate) name: String,
     http: BTreeMap<String, Value>,
     pub(crate) input: Reference,
-    pub(crate) output: Reference,
+    /// Absent where the answer has nothing but its request id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<Reference>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) errors: Vec<Reference>,
 }
@@ -71,6 +73,19 @@ pub(crate) struct Shape {
     pub(crate) exception: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) fault: bool,
+    /// Of an error of the Query protocol: how it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<WrittenError>,
+}
+
+/// How an error of the Query protocol is written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct WrittenError {
+    pub(crate) code: String,
+    pub(crate) http_status_code: u16,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    sender_fault: bool,
 }
 
 /// What a shape is.
@@ -179,7 +194,7 @@ impl Source {
             let value =
                 without_words(self.part("operations")?.get(name).with_context(|| format!("no operation {name}"))?);
             let operation: Operation = serde_json::from_value(value).with_context(|| format!("operation {name}"))?;
-            for reference in operation.errors.iter().chain([&operation.input, &operation.output]) {
+            for reference in operation.errors.iter().chain([&operation.input]).chain(&operation.output) {
                 self.take(&reference.shape, &mut model.shapes)?;
             }
             model.operations.insert((*name).to_owned(), operation);

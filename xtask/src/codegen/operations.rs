@@ -62,8 +62,12 @@ pub(crate) fn operations(plan: &Plan<'_>) -> Result<String> {
     writeln!(out, "/// An operation of the service.")?;
     writeln!(out, "#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum Operation {{")?;
     for operation in &operations {
-        let (name, input, output) = (&operation.name, &operation.input.shape, &operation.output.shape);
-        writeln!(out, "    /// [`{input}`](super::{input}) to [`{output}`](super::{output}).\n    {name},")?;
+        let (name, input) = (&operation.name, &operation.input.shape);
+        let output = match &operation.output {
+            Some(output) => format!("[`{0}`](super::{0})", output.shape),
+            None => "nothing".to_owned(),
+        };
+        writeln!(out, "    /// [`{input}`](super::{input}) to {output}.\n    {name},")?;
     }
     writeln!(out, "}}\n\nimpl Operation {{\n    /// All of them.\n    pub const ALL: &'static [Self] = &[")?;
     for operation in &operations {
@@ -111,11 +115,13 @@ pub(crate) fn errors(plan: &Plan<'_>) -> Result<String> {
         let shape = plan.model.shape(name)?;
         let member = shape.members.iter().flatten().map(|(member, _)| member);
         let member = member.into_iter().find(|member| member.eq_ignore_ascii_case("message"));
-        writeln!(
-            out,
-            "ErrorShape {{ name: {name:?}, message_member: {member:?}, server_fault: {} }},",
-            shape.fault && shape.exception
-        )?;
+        let code = plan.error_code(name)?;
+        let status = match &shape.error {
+            Some(written) => written.http_status_code,
+            None if shape.fault && shape.exception => 500,
+            None => 400,
+        };
+        writeln!(out, "ErrorShape {{ name: {code:?}, message_member: {member:?}, http_status: {status} }},")?;
     }
     writeln!(out, "];")?;
     Ok(out)

@@ -14,25 +14,32 @@ pub(crate) struct Plan<'a> {
     pub(crate) model: &'a Model,
     /// Module of each shape.
     homes: BTreeMap<String, &'static str>,
-    /// Shapes that an input reaches: they get constraints.
-    inputs: BTreeSet<String>,
+    /// Shapes that get a table: those that an input reaches, and in the Query protocol those that an output reaches,
+    /// because XML is written by it.
+    tables: BTreeSet<String>,
 }
 
 impl<'a> Plan<'a> {
     pub(crate) fn new(service: &'a Service, model: &'a Model) -> Result<Self> {
-        let mut plan = Self { service, model, homes: BTreeMap::new(), inputs: BTreeSet::new() };
+        let mut plan = Self { service, model, homes: BTreeMap::new(), tables: BTreeSet::new() };
         for (module, operations) in service.modules {
             for name in *operations {
                 let operation = plan.operation(name)?;
                 let inputs = model.reach(&operation.input.shape)?;
-                let outputs = model.reach(&operation.output.shape)?;
+                let outputs = match &operation.output {
+                    Some(output) => model.reach(&output.shape)?,
+                    None => BTreeSet::new(),
+                };
                 for shape in inputs.iter().chain(&outputs) {
                     let home = plan.homes.entry(shape.clone()).or_insert(module);
                     if home != module {
                         *home = COMMON;
                     }
                 }
-                plan.inputs.extend(inputs);
+                plan.tables.extend(inputs);
+                if plan.is_query() {
+                    plan.tables.extend(outputs);
+                }
             }
         }
         Ok(plan)
@@ -68,9 +75,19 @@ impl<'a> Plan<'a> {
         named.map(|(name, shape)| (name.as_str(), shape))
     }
 
-    /// Whether an input reaches the shape.
-    pub(crate) fn is_input(&self, shape: &str) -> bool {
-        self.inputs.contains(shape)
+    /// Whether the shape gets a table.
+    pub(crate) fn has_table(&self, shape: &str) -> bool {
+        self.tables.contains(shape)
+    }
+
+    /// Whether the service speaks the Query protocol.
+    pub(crate) fn is_query(&self) -> bool {
+        self.model.metadata.get("protocol").is_some_and(|protocol| protocol == "query")
+    }
+
+    /// The name under which an error of the model is written.
+    pub(crate) fn error_code(&self, shape: &'a str) -> Result<&'a str> {
+        Ok(self.model.shape(shape)?.error.as_ref().map_or(shape, |written| written.code.as_str()))
     }
 
     /// Whether values of the shape must not be shown.

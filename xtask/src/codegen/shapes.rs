@@ -71,7 +71,7 @@ fn role(plan: &Plan<'_>, name: &str) -> Result<String> {
         if operation.input.shape == name {
             return Ok(format!("Input of `{}`.", operation.name));
         }
-        if operation.output.shape == name {
+        if operation.output.as_ref().is_some_and(|output| output.shape == name) {
             return Ok(format!("Output of `{}`.", operation.name));
         }
     }

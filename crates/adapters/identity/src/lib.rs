@@ -1,11 +1,12 @@
 //! Keys and what is done with them: encryption at rest with a key outside the database, Ed25519 signatures, sealed
-//! tokens, proofs, certificates of the server's own authority, and the operating system's randomness.
+//! tokens, proofs, hashes of passwords, certificates of the server's own authority, and the operating system's randomness.
 //!
 //! It decides how a secret is kept and how a token is sealed. It deliberately does not know where rows are stored,
 //! who may do what (`access`), or what the signed texts mean (`agent-wire`).
 
 mod certificates;
 mod key_file;
+mod password;
 mod random;
 mod seal;
 mod secret;
@@ -13,6 +14,7 @@ mod signing;
 
 pub use certificates::{CertificateAuthority, CertificateError, ServerCertificate, certificate_pem};
 pub use key_file::{KeyFileError, MasterKey};
+pub use password::{PasswordError, PasswordHasher, Verdict};
 pub use random::{SystemIds, random_bytes};
 pub use seal::{SealError, Sealer};
 pub use secret::Secret;

@@ -43,17 +43,17 @@ pub use faults::Fault;
 pub use figures::{Figures, Histogram, Moment};
 pub use peek::{Peek, peek};
 pub use store::Store;
+pub use tables::access_keys::{AccessKeyRow, AccessKeyStatus, KeyUse};
 pub use tables::audit::{AuditEntry, AuditOutcome, AuditQuery};
 pub use tables::commands::{CommandKey, CommandQuery, InvocationKey, InvocationQuery};
 pub use tables::inventory::{InventoryApply, InventoryHead, OfferedVersion, PackageChanged, VersionSeen};
 pub use tables::logs::{EventEntry, Order};
 pub use tables::nodes::{ListedNode, NodeQuery};
 pub use tables::patching::{NodePatchSummary, PatchGroupQuery, PatchQuery, PatchStateChanged};
-pub use tables::records::{
-    AccessKeyRow, AccessKeyStatus, IdempotencyRow, ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest,
-};
+pub use tables::people::{FailureSubject, SessionRow, SignInLinkRow, TokenDigest, UserRow};
+pub use tables::records::{IdempotencyRow, ServerKeyRow};
 pub use tables::retention::RecordKind;
 pub use tables::trust::{TrustWrite, WaitingNodes, server_keys_aggregate};
-pub use write::{AuditWrite, InventoryWrite, RecordWrite, Write};
+pub use write::{AuditWrite, InventoryWrite, PeopleWrite, RecordWrite, Write};
 
 use identifiers::Timestamp;

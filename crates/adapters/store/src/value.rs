@@ -37,6 +37,7 @@ from! {
     Text &AccountId: v => Some(v.as_str().to_owned()),
     Text &Region: v => Some(v.as_str().to_owned()),
     Blob Vec<u8>: v => Some(v),
+    Blob Option<Vec<u8>>: v => v,
     Blob &[u8]: v => Some(v.to_vec()),
 }
 
@@ -50,7 +51,18 @@ macro_rules! from_id {
         }
     )*};
 }
-from_id!(AccessKeyId, ActivationId, BaselineId, CommandId, DocumentName, JobId, NodeId, PatchGroupName, RequestId);
+from_id!(
+    AccessKeyId,
+    ActivationId,
+    BaselineId,
+    CommandId,
+    DocumentName,
+    JobId,
+    NodeId,
+    PatchGroupName,
+    RequestId,
+    UserName
+);
 
 /// The bound values of a statement, in the order of `$1`, `$2`, ...
 macro_rules! values {

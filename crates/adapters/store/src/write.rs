@@ -1,11 +1,14 @@
 use crate::apply::Failure;
 use crate::connection::Connection;
 use crate::tables;
+use crate::tables::access_keys::{AccessKeyRow, KeyUse};
 use crate::tables::inventory::{InventoryApply, OfferedVersion};
-use crate::tables::records::{AccessKeyRow, IdempotencyRow, ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest};
+use crate::tables::people::{FailureSubject, SessionRow, SignInLinkRow, TokenDigest, UserRow};
+use crate::tables::records::{IdempotencyRow, ServerKeyRow};
 use crate::tables::retention::RecordKind;
 use crate::tables::trust::TrustWrite;
-use identifiers::{AccessKeyId, Scope, Timestamp};
+use access::Failures;
+use identifiers::{AccessKeyId, Scope, Timestamp, UserName};
 
 /// Everything that can be written: each domain's writes, and those of the server itself.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ pub enum Write {
     Inventory(InventoryWrite),
     /// The chain of sealed audit records.
     Audit(AuditWrite),
+    /// Users, their access keys and sessions.
+    People(PeopleWrite),
     /// What no domain knows.
     Record(RecordWrite),
     /// Keys.
@@ -42,28 +47,6 @@ pub enum AuditWrite {
 /// Writes of the server itself.
 #[derive(Debug, Clone)]
 pub enum RecordWrite {
-    /// Inserts or replaces an access key.
-    AccessKeyPut(AccessKeyRow),
-    /// Deletes an access key of the scope's account.
-    AccessKeyDelete(AccessKeyId),
-    /// Inserts or replaces a console session.
-    SessionPut(SessionRow),
-    /// Ends a console session.
-    SessionDelete(TokenDigest),
-    /// Forgets sessions and sign-in links of all scopes that are no longer valid.
-    SessionsExpire {
-        /// The present.
-        now: Timestamp,
-    },
-    /// Keeps a sign-in link.
-    SignInLinkPut(SignInLinkRow),
-    /// Uses a sign-in link up; [`crate::ApplyError::Duplicate`] where it was used, has expired or never existed.
-    SignInLinkUse {
-        /// Which.
-        token_digest: TokenDigest,
-        /// The present.
-        now: Timestamp,
-    },
     /// Inserts or replaces one of the server's keys (global).
     ServerKeyPut(ServerKeyRow),
     /// Sets a fact about the database itself (global).
@@ -91,6 +74,83 @@ pub enum RecordWrite {
     /// Forgets the scope's client tokens used before an instant.
     IdempotencyExpire {
         /// Which ones.
+        before: Timestamp,
+    },
+}
+
+/// Writes about users, their access keys and their sessions at the console, all of the scope's account.
+#[derive(Debug, Clone)]
+pub enum PeopleWrite {
+    /// Inserts or replaces a user; when the user last signed in stays.
+    UserPut(UserRow),
+    /// Deletes a user.
+    UserDelete(UserName),
+    /// Notes that a user signed in.
+    UserSignedIn {
+        /// Who.
+        name: UserName,
+        /// The present.
+        now: Timestamp,
+    },
+    /// Inserts or replaces an access key; its last use stays.
+    AccessKeyPut(AccessKeyRow),
+    /// Deletes an access key.
+    AccessKeyDelete(AccessKeyId),
+    /// Notes that an access key was used, unless a later use is noted already.
+    AccessKeyUsed {
+        /// Which.
+        access_key_id: AccessKeyId,
+        /// When and for what.
+        used: KeyUse,
+    },
+    /// Inserts or replaces a console session.
+    SessionPut(SessionRow),
+    /// Notes that a session's holder was seen.
+    SessionSeen {
+        /// Which.
+        token_digest: TokenDigest,
+        /// The present.
+        now: Timestamp,
+    },
+    /// Ends a console session.
+    SessionDelete(TokenDigest),
+    /// Ends a user's sessions and forgets their sign-in links.
+    SessionsEnd {
+        /// Whose.
+        user: UserName,
+        /// The session that goes on.
+        except: Option<TokenDigest>,
+    },
+    /// Forgets sessions and sign-in links of all scopes that are no longer valid.
+    SessionsExpire {
+        /// The present.
+        now: Timestamp,
+        /// Sessions whose holder was not seen since are no longer valid either.
+        seen_before: Timestamp,
+    },
+    /// Keeps a sign-in link.
+    SignInLinkPut(SignInLinkRow),
+    /// Uses a sign-in link up; [`crate::ApplyError::Duplicate`] where it was used, has expired or never existed.
+    SignInLinkUse {
+        /// Which.
+        token_digest: TokenDigest,
+        /// The present.
+        now: Timestamp,
+    },
+    /// Counts a failed attempt to sign in; [`crate::ApplyError::Duplicate`] where another was counted since `before` was read.
+    SignInFailed {
+        /// Whose failures.
+        subject: FailureSubject,
+        /// As they were read.
+        before: Option<Failures>,
+        /// With this one.
+        after: Failures,
+    },
+    /// Forgets the failures of a name or an address.
+    SignInFailuresForget(FailureSubject),
+    /// Forgets failures that nobody has added to since an instant.
+    SignInFailuresExpire {
+        /// Which instant.
         before: Timestamp,
     },
 }
@@ -142,6 +202,11 @@ impl From<TrustWrite> for Write {
         Self::Trust(write)
     }
 }
+impl From<PeopleWrite> for Write {
+    fn from(write: PeopleWrite) -> Self {
+        Self::People(write)
+    }
+}
 impl From<RecordWrite> for Write {
     fn from(write: RecordWrite) -> Self {
         Self::Record(write)
@@ -156,8 +221,11 @@ impl Write {
             Self::Patch(write) => matches!(write, patching::Write::ReportPut(_)),
             Self::Inventory(write) => matches!(write, InventoryWrite::Apply(_)),
             Self::Audit(write) => matches!(write, AuditWrite::SealPut(_)),
+            Self::People(write) => {
+                matches!(write, PeopleWrite::SignInLinkUse { .. } | PeopleWrite::SignInFailed { .. })
+            }
             Self::Record(write) => {
-                matches!(write, RecordWrite::IdempotencyPut(_) | RecordWrite::SignInLinkUse { .. })
+                matches!(write, RecordWrite::IdempotencyPut(_))
             }
         }
     }
@@ -169,6 +237,7 @@ impl Write {
             Self::Command(write) => tables::commands::apply(connection, scope, write).await,
             Self::Inventory(write) => tables::inventory::apply(connection, scope, write).await,
             Self::Audit(write) => tables::audit::apply(connection, scope, write).await,
+            Self::People(write) => tables::people::apply(connection, scope, write).await,
             Self::Record(write) => tables::records::apply(connection, scope, write).await,
             Self::Trust(write) => tables::trust::apply(connection, scope, write).await,
         }

@@ -80,26 +80,44 @@ async fn dispatch(
     parts: &Parts,
     body: &[u8],
 ) -> Result<Vec<u8>, AwsError> {
-    let (verified, principal, account) = authenticate(shared, protocol, parts, body).await?;
+    let address = peer.ip().to_string();
+    if !shared.server.admit_stranger(&address) {
+        return Err(AwsError::throttling());
+    }
+    let authenticated = authenticate(shared, protocol, parts, body).await;
+    if authenticated.as_ref().is_err_and(|error| error.http_status < 500) {
+        shared.server.stranger_failed(&address);
+    }
+    let (verified, principal, account) = authenticated?;
     let scope = Scope { account, region: verified.region.clone() };
     let span = tracing::Span::current();
     span.record("principal", principal.to_string());
     span.record("account", scope.account.as_str());
     span.record("region", scope.region.as_str());
-    let mut context: Context = shared.server.context(scope, principal, peer.ip().to_string());
+    let mut context: Context = shared.server.context(scope, principal, address);
     context.request_id = request_id.clone();
     match protocol {
         Protocol::AwsJson => {
             let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
             let operation = aws_wire::route(target).ok_or_else(AwsError::unknown_operation)?;
             signed_for(&verified, operation.service(), protocol)?;
+            admitted(&context, operation.name())?;
             operations::answer_json(&context, operation, body).await
         }
         Protocol::Query => {
-            let operation = query::Form::parse(body)?.sts_operation()?;
-            signed_for(&verified, sts::SIGNING_NAME, protocol)?;
-            operations::answer_query(&context, operation).await
+            let form = query::Form::parse(body)?;
+            let operation = form.operation()?;
+            signed_for(&verified, operation.service(), protocol)?;
+            admitted(&context, operation.name())?;
+            operations::answer_query(&context, operation, &form).await
         }
+    }
+}
+
+fn admitted(context: &Context, operation: &'static str) -> Result<(), AwsError> {
+    match context.server.admit(&context.principal, operation) {
+        true => Ok(()),
+        false => Err(AwsError::throttling()),
     }
 }
 
@@ -135,6 +153,7 @@ async fn authenticate(
         return Err(refuse(sigv4::SignatureError::Expired { signed_at: verified.signed_at, now: shared.server.now() }));
     }
     let Some(key) = key else { return Err(refuse(sigv4::SignatureError::UnknownKey)) };
+    shared.server.access_key_used(&key, &verified.service, verified.region.as_str());
     Ok((verified, key.principal, key.account))
 }
 
@@ -146,6 +165,7 @@ fn written(protocol: Protocol, request_id: &RequestId, result: Result<Vec<u8>, A
     let (status, body) = match result {
         Ok(body) => (StatusCode::OK, body),
         Err(error) => {
+            let error = if protocol == Protocol::Query { error.in_query() } else { error };
             let span = tracing::Span::current();
             span.record("code", error.code.as_str());
             span.record("reason", error.message.as_deref().unwrap_or_default());

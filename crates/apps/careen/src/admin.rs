@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use control::Server;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -21,7 +21,7 @@ use crate::{
     aws_model::{self, AwsModelOptions},
     backup,
     configuration::{self, Configuration, ConfigurationAnswer, ServerOptions, data_folder},
-    doctor, keys, logs, retention, terminal,
+    doctor, keys, logs, people, retention, terminal,
 };
 
 /// Longer questions are not read.
@@ -30,11 +30,25 @@ const QUESTION_BYTES_MAX: u64 = 64 << 10;
 /// `careen admin …`.
 #[derive(Subcommand)]
 pub(crate) enum AdminTask {
-    /// Print a link that signs you in at the console, once, within 15 minutes.
+    /// Print a link that signs a user in at the console, once, within 15 minutes.
     SignInLink {
-        /// The server's data folder
-        #[arg(long, value_name = "DIR", env = "CAREEN_DATA")]
-        data: Option<PathBuf>,
+        /// Whom it signs in
+        #[arg(long, value_name = "NAME", default_value = "root")]
+        user: String,
+        #[command(flatten)]
+        server: DataFolder,
+    },
+    /// Set a user's password for the console: typed at the terminal, or read from standard input.
+    Password(people::PasswordOptions),
+    /// Users: add, list, disable, enable, remove, and what each may do.
+    User {
+        #[command(subcommand)]
+        task: people::UserTask,
+    },
+    /// Access keys: create, list, disable, enable, rotate, delete.
+    AccessKey {
+        #[command(subcommand)]
+        task: people::KeyTask,
     },
     /// Print the certificate (PEM) of the server's own CA, for AWS_CA_BUNDLE, browsers and other clients.
     Ca {
@@ -61,14 +75,29 @@ pub(crate) enum AdminTask {
     AwsModel(AwsModelOptions),
 }
 
+/// Which server is meant.
+#[derive(Args)]
+pub(crate) struct DataFolder {
+    /// The server's data folder
+    #[arg(long, value_name = "DIR", env = "CAREEN_DATA")]
+    data: Option<PathBuf>,
+}
+
+impl DataFolder {
+    /// Asks that server and prints what it answers.
+    pub(crate) async fn ask(&self, question: &Question) -> Result<()> {
+        ask(&data_folder(self.data.as_deref())?, question).await
+    }
+}
+
 /// What may be asked.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub(crate) enum Question {
-    SignInLink,
     Readiness,
-    Authority,
     Keys(keys::KeyQuestion),
+    Authority,
+    People(people::PeopleQuestion),
     Configuration,
     Backup,
     Check,
@@ -93,9 +122,12 @@ pub(crate) enum Answer {
 
 pub(crate) async fn run(task: AdminTask) -> Result<()> {
     match task {
-        AdminTask::SignInLink { data } => ask(&data_folder(data.as_deref())?, &Question::SignInLink).await,
         AdminTask::Ca { data } => ask(&data_folder(data.as_deref())?, &Question::Authority).await,
         AdminTask::Key { task } => keys::run(task).await,
+        AdminTask::SignInLink { user, server } => people::sign_in_link(user, &server).await,
+        AdminTask::Password(options) => people::set_password(options).await,
+        AdminTask::User { task } => people::user(task).await,
+        AdminTask::AccessKey { task } => people::key(task).await,
         AdminTask::Config(options) => configuration::show(&options).await,
         AdminTask::Backup(options) => backup::back_up(&options).await,
         AdminTask::Restore(options) => backup::restore(&options).await,
@@ -211,15 +243,12 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
     let result = match read.ok().and_then(|_| serde_json::from_str(&line).ok()) {
         None => Err(anyhow::anyhow!("the question was not understood; use the careen binary of the server's version")),
         Some(Question::Readiness) => doctor::answer(&server, &mut writer).await,
-        Some(Question::SignInLink) => match server.sign_in_link().await {
-            Ok(token) => tell(&mut writer, &Answer::Line(sign_in_url(&configuration, &token))).await,
-            Err(error) => Err(anyhow::anyhow!(error.message)),
-        },
         Some(Question::Keys(question)) => keys::answer(&server, question, &mut writer).await,
         Some(Question::Authority) => {
             let pem = server.keys.authority_pem();
             tell(&mut writer, &Answer::Line(pem.trim_end().to_owned())).await
         }
+        Some(Question::People(question)) => people::answer(&server, &configuration, question, &mut writer).await,
         Some(Question::Configuration) => match serde_json::to_string(&ConfigurationAnswer::from(&configuration)) {
             Ok(text) => tell(&mut writer, &Answer::Line(text)).await,
             Err(error) => Err(error.into()),

@@ -13,6 +13,7 @@ mod credentials;
 mod doctor;
 mod keys;
 mod logs;
+mod people;
 mod retention;
 mod serve;
 mod server_log;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use control::{Clock, Server, ServerNames, Settings, SystemClock};
 use identity::{MasterKey, SystemIds};
-use store::Store;
+use store::{Store, StoreUrl};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -97,7 +97,13 @@ impl Running {
         let retention = configuration.settings.retention();
         let settings = Settings { home: configuration.home.clone(), replica, retention };
         let server = Server::new(store, keys, settings, Arc::new(clock), Box::new(SystemIds));
-        server.sign_everybody_out().await?;
+        server.throttle.limit(configuration.settings.requests_per_second);
+        // Where tokens travel in the clear, whoever had this port meanwhile may have seen them. Other servers on the same
+        // database keep their people signed in.
+        let in_the_clear = configuration.url(|purposes| purposes.console).starts_with("http://");
+        if in_the_clear && matches!(configuration.settings.database, StoreUrl::Sqlite(_)) {
+            server.sign_everybody_out().await?;
+        }
         let (stop, stopped) = watch::channel(false);
         let keeper = CertificateKeeper::open(&server, &configuration)?;
         let certificate = keeper.as_ref().map(CertificateKeeper::shown);

@@ -269,6 +269,7 @@ fn ways_in(configuration: &Configuration, node: &NodeId, token: &str) {
     say("");
     say("Open the console (this link signs you in once, within 15 minutes):");
     say(&format!("  {}", admin::sign_in_url(configuration, token)));
+    say("To sign in with a password from then on, set one: careen admin password");
     say("");
     say("Or use the AWS CLI:");
     say(&format!(

@@ -37,7 +37,8 @@ pub(crate) fn trouble(context: &Context, person: Option<&Person>, error: &Error)
         | "InvalidCommandId"
         | "InvocationDoesNotExist"
         | "DoesNotExistException"
-        | "ResourceNotFoundException" => (StatusCode::NOT_FOUND, "Not found"),
+        | "ResourceNotFoundException"
+        | "NoSuchEntity" => (StatusCode::NOT_FOUND, "Not found"),
         "AccessDeniedException" => (StatusCode::FORBIDDEN, "Not allowed"),
         "InternalServerError" => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
         _ => (StatusCode::BAD_REQUEST, "That does not work"),

@@ -9,6 +9,7 @@ mod answer;
 mod assets;
 mod audit_room;
 mod guard;
+mod people;
 mod rooms;
 mod server_room;
 mod session;
@@ -44,6 +45,12 @@ pub fn router(server: Arc<Server>, names: ServerNames) -> Router {
         .route("/audit/verify", post(audit_room::verify))
         .route("/audit/{seq}", get(audit_room::record))
         .route("/server", get(server_room::server))
+        .route("/users", get(people::users).post(people::add_user))
+        .route("/users/{name}", post(people::change_user))
+        .route("/access-keys", get(people::access_keys).post(people::make_access_key))
+        .route("/access-keys/{id}", post(people::change_access_key))
+        .route("/sessions", get(people::sessions).post(people::end_session))
+        .route("/account", get(people::account).post(people::change_password))
         .route("/sign-in", get(session::sign_in_page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/assets/console.css", get(assets::css))

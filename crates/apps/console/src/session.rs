@@ -1,4 +1,4 @@
-//! In and out: the one-time link and the session's end.
+//! In and out: the one-time link, name and password, and the session's end.
 
 use std::sync::Arc;
 
@@ -8,12 +8,13 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use control::Server;
+use control::{Server, SignIn};
+use identity::Secret;
 use serde::Deserialize;
 
 use crate::{
     answer, guard,
-    view::{Notice, SignIn},
+    view::{Notice, SignInPage, text},
     visitor::{Sender, Visitor, failed, forget, keep},
 };
 
@@ -34,38 +35,58 @@ pub(crate) async fn sign_in_page(query: Result<Query<SignInQuery>, QueryRejectio
         (None, None, Some(_)) => Some(Notice::new("good", "You are signed out.")),
         (None, None, None) => None,
     };
-    answer::page(StatusCode::OK, &SignIn::new(query.token, notice))
+    answer::page(StatusCode::OK, &SignInPage::new(query.token, notice))
 }
 
-/// The form of a link's page.
-#[derive(Debug, Deserialize)]
+/// The form of the sign-in page: a link's token, or name and password. Nothing of it is ever printed.
+#[derive(Default, Deserialize)]
 pub(crate) struct SignInForm {
     #[serde(default)]
     token: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    password: String,
 }
 
-/// `POST /sign-in`: uses the link up.
+/// `POST /sign-in`: uses a link up, or looks at name and password.
 pub(crate) async fn sign_in(
     State(server): State<Arc<Server>>,
     sender: Sender,
     form: Result<Form<SignInForm>, FormRejection>,
 ) -> Response {
-    let token = form.map(|Form(form)| form.token).unwrap_or_default();
-    match server.sign_in(&token, &sender.address).await {
-        Ok(Some(session)) => with_cookie(answer::see_other("/console"), &keep(&sender.cookie, &session)),
-        Ok(None) => {
-            let notice = Notice::new("bad", "This link was used already, or has expired. Ask for another one.");
-            answer::page(StatusCode::FORBIDDEN, &SignIn::new(None, Some(notice)))
+    let form = form.map(|Form(form)| form).unwrap_or_default();
+    let by_link = form.name.is_empty() && form.password.is_empty();
+    let came = match by_link {
+        true => server.sign_in(&form.token, &sender.visit()).await.map(|found| found.map_or(SignIn::Wrong, SignIn::In)),
+        false => {
+            let password = Secret::new(form.password);
+            server.sign_in_with_password(form.name.trim(), &password, &sender.visit()).await
         }
-        Err(error) => failed(&server, sender, &error),
-    }
+    };
+    let (status, words) = match came {
+        Ok(SignIn::In(session)) => return with_cookie(answer::see_other("/console"), &keep(&sender.cookie, &session)),
+        Err(error) => return failed(&server, sender, &error),
+        Ok(SignIn::Wrong) if by_link => {
+            (StatusCode::FORBIDDEN, "This link was used already, or has expired. Ask for another one.".to_owned())
+        }
+        Ok(SignIn::Wrong) => (StatusCode::FORBIDDEN, "Name and password do not belong together.".to_owned()),
+        Ok(SignIn::Wait(seconds)) => {
+            let words = format!("There were too many failed attempts. Try again in {}.", text::span(seconds));
+            (StatusCode::TOO_MANY_REQUESTS, words)
+        }
+        Ok(SignIn::Busy) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "Many sign in at this moment. Try again in a few seconds.".to_owned())
+        }
+    };
+    answer::page(status, &SignInPage::new(None, Some(Notice::new("bad", words))))
 }
 
 /// A form without anything but its token.
 #[derive(Debug, Deserialize)]
 pub(crate) struct BareForm {
     #[serde(default)]
-    csrf: String,
+    pub(crate) csrf: String,
 }
 
 /// `POST /sign-out`
@@ -84,7 +105,8 @@ pub(crate) async fn sign_out(
     }
 }
 
-fn with_cookie(mut answer: Response, cookie: &str) -> Response {
+/// An answer that makes the browser keep or forget a session.
+pub(crate) fn with_cookie(mut answer: Response, cookie: &str) -> Response {
     if let Ok(cookie) = HeaderValue::from_str(cookie) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }

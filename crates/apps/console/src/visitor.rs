@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use access::Principal;
+use access::{Principal, Role};
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
     http::{HeaderMap, header, request::Parts},
     response::Response,
 };
-use control::{Context, Error, Server, settings::SESSION_SECONDS};
+use control::{Context, Error, Server, Visit, settings::SESSION_SECONDS};
 use identifiers::{RequestId, Scope};
 
 use crate::{answer, guard, view::Person};
@@ -31,6 +31,8 @@ pub(crate) struct Sender {
     pub(crate) cookie: String,
     /// The id under which the log has the request.
     pub(crate) request_id: Option<RequestId>,
+    /// What the browser calls itself.
+    pub(crate) user_agent: String,
 }
 
 impl Visitor {
@@ -62,6 +64,8 @@ impl FromRequestParts<Arc<Server>> for Visitor {
         let person = Person {
             account: session.scope.account.to_string(),
             region: session.scope.region.to_string(),
+            user: session.user.to_string(),
+            is_administrator: session.role == Role::Administrator,
             csrf: session.csrf_token,
             is_read_only: server.store.read_only().is_some(),
         };
@@ -91,7 +95,18 @@ impl Sender {
         let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip().to_string());
         let port = guard::port(&parts.headers, parts.uri.authority().map(|a| a.as_str()));
         let request_id = parts.extensions.get::<RequestId>().cloned();
-        Self { address: address.unwrap_or_default(), cookie: cookie_name(port), request_id }
+        let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Self {
+            address: address.unwrap_or_default(),
+            cookie: cookie_name(port),
+            request_id,
+            user_agent: user_agent.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// From where a session begins.
+    pub(crate) fn visit(&self) -> Visit {
+        Visit { address: self.address.clone(), user_agent: self.user_agent.clone() }
     }
 }
 

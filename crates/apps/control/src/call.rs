@@ -6,7 +6,10 @@ use std::{
 };
 
 use access::{Action, Decision, Resource};
-use aws_wire::{AwsError, Input};
+use aws_wire::{
+    AwsError, Input,
+    query::{self, Form},
+};
 use changes::Changes;
 
 use crate::{Context, Error};
@@ -54,6 +57,15 @@ pub(crate) async fn perform_json<I: Operate>(context: &Context, body: &[u8]) -> 
     })?;
     let output = perform(context, input).await.map_err(|error| wire_error(&error))?;
     aws_wire::encode(&output)
+}
+
+/// Reads, performs and writes one Query request.
+pub(crate) async fn perform_query<I: Operate>(context: &Context, form: &Form) -> Result<Vec<u8>, AwsError> {
+    let input: I = query::decode(form).inspect_err(|_| {
+        context.server.metrics.request(I::OPERATION.name(), "ValidationException", Duration::ZERO);
+    })?;
+    let output = perform(context, input).await.map_err(|error| wire_error(&error))?;
+    query::encode::<I>(&output, context.request_id.as_str())
 }
 
 /// The error as the caller sees it: the public half, with the hint behind the message.

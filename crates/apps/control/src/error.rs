@@ -41,6 +41,11 @@ impl Error {
         Self::new("ThrottlingException", "Others change the same resource at this moment. Try again.")
     }
 
+    /// Too many ask for the same costly thing at once.
+    pub fn busy() -> Self {
+        Self::new("ThrottlingException", "Too many others ask for the same at this moment. Try again.")
+    }
+
     /// An input whose feature does not exist yet, given at something else than its default.
     pub fn not_yet(member: &str) -> Self {
         Self::validation(format!("{member} is not supported by this version of Careen; leave it out."))
@@ -99,6 +104,18 @@ impl From<identity::NoRandomness> for Error {
 
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<identity::PasswordError> for Error {
+    fn from(error: identity::PasswordError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<crate::SetupError> for Error {
+    fn from(error: crate::SetupError) -> Self {
         Self::internal(error)
     }
 }

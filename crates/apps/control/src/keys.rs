@@ -5,8 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use agent_wire::{Bytes32, Bytes64, KeySignature, SignedTrust, Trust, trust_text};
 use identifiers::Timestamp;
-use identity::{CertificateAuthority, MasterKey, Sealer, SigningKey};
+use identity::{CertificateAuthority, MasterKey, PasswordHasher, Sealer, SigningKey};
 use nodes::KeyPlaces;
+
+use crate::people::Passwords;
 
 /// What the server signs and seals with.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Keys {
     pub pages: Sealer,
     /// Seals the secrets of activations.
     pub activations: Sealer,
+    /// Hashes passwords, and seals the hashes.
+    pub passwords: Passwords,
     /// The incarnation of the database: one more after each restore, so that no old order runs again.
     pub incarnation: u64,
     /// Seals the keys of the ring.
@@ -106,6 +110,7 @@ impl Keys {
             pages: master.sealer("page-token"),
             activations: master.sealer("activation"),
             server_keys: server_key_sealer(master),
+            passwords: Passwords::new(PasswordHasher::standard(), master.sealer("password")),
             incarnation,
             ring: RwLock::new(Arc::new(ring)),
         }

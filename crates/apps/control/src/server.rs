@@ -10,8 +10,16 @@ use store::Store;
 use tokio::sync::Notify;
 
 use crate::{
-    Clock, Context, Keys, Metrics, Settings, agents::output::LiveOutputs, audit_log::Heads, ends::Requests,
-    pings::Pings, readiness::Readiness, reconcilers::Turns, sessions::Sessions,
+    Clock, Context, Keys, Metrics, Settings,
+    agents::output::LiveOutputs,
+    audit_log::Heads,
+    ends::Requests,
+    people::{FailureRecords, KeyUses},
+    pings::Pings,
+    readiness::Readiness,
+    reconcilers::Turns,
+    sessions::Sessions,
+    throttle::Throttle,
 };
 
 /// One server process: the store, the keys, the clock, and who is connected.
@@ -37,6 +45,10 @@ pub struct Server {
     pub(crate) requests: Requests,
     pub(crate) live_outputs: LiveOutputs,
     pub(crate) audit_heads: Heads,
+    pub(crate) key_uses: KeyUses,
+    /// What every caller has left to ask for.
+    pub throttle: Throttle,
+    pub(crate) failure_records: FailureRecords,
     pub(crate) woken: Notify,
     /// When a proof with a wrong key was last recorded, by node.
     pub(crate) false_proofs: Mutex<BTreeMap<NodeId, Timestamp>>,
@@ -67,6 +79,9 @@ impl Server {
             requests: Requests::default(),
             live_outputs: LiveOutputs::default(),
             audit_heads: Heads::default(),
+            key_uses: KeyUses::default(),
+            throttle: Throttle::default(),
+            failure_records: FailureRecords::default(),
             woken: Notify::new(),
             false_proofs: Mutex::default(),
         })

@@ -13,6 +13,9 @@ pub const SIGN_IN_LINK_SECONDS: i64 = 15 * 60;
 /// How long a session of the console lasts, in seconds.
 pub const SESSION_SECONDS: i64 = 12 * 60 * 60;
 
+/// How long a session of the console lasts without its holder being seen, in seconds.
+pub const SESSION_IDLE_SECONDS: i64 = 2 * 60 * 60;
+
 /// What the server was started with.
 #[derive(Debug, Clone)]
 pub struct Settings {

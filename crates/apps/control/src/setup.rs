@@ -1,16 +1,15 @@
 //! The first start: keys, the administrator's access key, and the check that the key file is the right one.
 
-use access::Principal;
-use aws_wire::Sensitive;
+use access::{Principal, Role};
 use changes::{Aggregate, AuditRecord, Changes, Revision};
-use identifiers::{AccessKeyId, AccountId, Scope, Timestamp};
+use identifiers::{AccessKeyId, Scope, Timestamp, UserName};
 use identity::{CertificateAuthority, MasterKey, Sealer, Secret, SigningKey};
 use nodes::ServerKeyKind;
-use store::{AccessKeyRow, AccessKeyStatus, ApplyError, RecordWrite, Store, Write};
+use store::{AccessKeyRow, AccessKeyStatus, ApplyError, PeopleWrite, RecordWrite, Store, UserRow, Write};
 use thiserror::Error;
 
 use crate::{
-    Error, Keys, Server,
+    Keys,
     key_rotation::{StoredKey, made_row, read_ring},
     keys::server_key_sealer,
 };
@@ -18,7 +17,6 @@ use crate::{
 const FINGERPRINT: &str = "key-fingerprint";
 const INCARNATION: &str = "incarnation";
 const AUDIT: &str = "audit";
-const ROOT: &str = "root";
 
 /// Why a server cannot start on this database.
 #[derive(Debug, Error)]
@@ -39,7 +37,7 @@ pub enum SetupError {
     #[error("the access key id given in CAREEN_ROOT_ACCESS_KEY_ID is not one: {0}")]
     AccessKeyId(identifiers::IdError),
     /// The access key given from outside belongs to another account.
-    #[error("the access key {0} exists already in another account")]
+    #[error("the access key {0} belongs to another account or another user")]
     AccessKeyTaken(AccessKeyId),
     /// The store failed.
     #[error(transparent)]
@@ -96,6 +94,7 @@ pub async fn set_up(
     let audit = open_key(store, &sealer, AUDIT).await?;
     let (_, ring) = read_ring(store, &sealer, home).await?;
     let keys = Keys::new(master, ring, audit, incarnation);
+    put_root(store, home, now).await?;
     let first = match given {
         Some((id, secret)) => given_key(store, &keys, home, &id, secret, now).await?,
         None => own_key(store, &keys, home, now).await?,
@@ -103,14 +102,33 @@ pub async fn set_up(
     Ok((keys, first))
 }
 
-fn meta(name: &str, value: &str) -> RecordWrite {
-    RecordWrite::MetaPut { name: name.to_owned(), value: value.to_owned() }
+/// The administrator, of whom the account always has one.
+async fn put_root(store: &Store, home: &Scope, now: Timestamp) -> Result<(), SetupError> {
+    if store.user_get(home, &UserName::root()).await?.row.is_some() {
+        return Ok(());
+    }
+    let row = UserRow {
+        account: home.account.clone(),
+        name: UserName::root(),
+        user_id: home.account.to_string(),
+        role: Role::Administrator,
+        password_sealed: None,
+        disabled: false,
+        created_at: now,
+        password_changed_at: None,
+        signed_in_at: None,
+    };
+    put_first(store, home, now, "root", vec![PeopleWrite::UserPut(row).into()]).await
 }
 
-async fn put(store: &Store, home: &Scope, now: Timestamp, writes: Vec<RecordWrite>) -> Result<(), SetupError> {
+fn meta(name: &str, value: &str) -> Write {
+    RecordWrite::MetaPut { name: name.to_owned(), value: value.to_owned() }.into()
+}
+
+async fn put(store: &Store, home: &Scope, now: Timestamp, writes: Vec<Write>) -> Result<(), SetupError> {
     let mut changes: Changes<Write> = Changes::new();
     changes.audit.extend(writes.iter().filter_map(|write| key_audit(write, now)));
-    changes.writes.extend(writes.into_iter().map(Write::from));
+    changes.writes.extend(writes);
     if !changes.is_empty() {
         store.apply(home, changes).await?;
     }
@@ -118,8 +136,8 @@ async fn put(store: &Store, home: &Scope, now: Timestamp, writes: Vec<RecordWrit
 }
 
 /// The audit record of an access key that the server itself makes, takes in or retires at its start.
-fn key_audit(write: &RecordWrite, now: Timestamp) -> Option<AuditRecord> {
-    let RecordWrite::AccessKeyPut(row) = write else { return None };
+fn key_audit(write: &Write, now: Timestamp) -> Option<AuditRecord> {
+    let Write::People(PeopleWrite::AccessKeyPut(row)) = write else { return None };
     Some(AuditRecord {
         at: now,
         request_id: String::new(),
@@ -129,7 +147,7 @@ fn key_audit(write: &RecordWrite, now: Timestamp) -> Option<AuditRecord> {
         resource: format!("key/{}", row.access_key_id),
         outcome: "done".to_owned(),
         before: serde_json::Value::Null,
-        after: serde_json::json!({"principal": row.principal, "active": row.status == AccessKeyStatus::Active}),
+        after: serde_json::json!({"principal": row.user, "active": row.status == AccessKeyStatus::Active}),
     })
 }
 
@@ -140,12 +158,12 @@ async fn put_first(
     home: &Scope,
     now: Timestamp,
     what: &str,
-    writes: Vec<RecordWrite>,
+    writes: Vec<Write>,
 ) -> Result<(), SetupError> {
     let mut changes: Changes<Write> = Changes::new();
     changes.update(Aggregate::new("setup", what), Revision::default());
     changes.audit.extend(writes.iter().filter_map(|write| key_audit(write, now)));
-    changes.writes.extend(writes.into_iter().map(Write::from));
+    changes.writes.extend(writes);
     match store.apply(home, changes).await {
         Ok(_) | Err(ApplyError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),
@@ -164,7 +182,7 @@ async fn make_key<K: StoredKey>(
         return Ok(());
     }
     let row = made_row::<K>(sealer, name, now)?;
-    put_first(store, home, now, name, vec![RecordWrite::ServerKeyPut(row)]).await
+    put_first(store, home, now, name, vec![RecordWrite::ServerKeyPut(row).into()]).await
 }
 
 /// Opens a key of the server's own that has no places.
@@ -178,10 +196,11 @@ fn key_row(keys: &Keys, home: &Scope, key: &FirstKey, now: Timestamp) -> Result<
     Ok(AccessKeyRow {
         access_key_id: key.access_key_id.clone(),
         account: home.account.clone(),
-        principal: ROOT.to_owned(),
+        user: UserName::root(),
         secret_sealed: keys.secrets.seal(key.secret.reveal().as_bytes(), key.access_key_id.as_str())?,
         status: AccessKeyStatus::Active,
         created_at: now,
+        last_use: None,
     })
 }
 
@@ -197,16 +216,16 @@ async fn given_key(
     let access_key_id = AccessKeyId::parse(id).map_err(SetupError::AccessKeyId)?;
     let key = FirstKey { access_key_id, secret };
     match store.access_key_get(&key.access_key_id).await? {
-        Some(row) if row.account != home.account => return Err(SetupError::AccessKeyTaken(key.access_key_id)),
-        Some(row) if opened(keys, &row).as_ref() == Some(&key.secret) => {}
-        _ => put(store, home, now, vec![RecordWrite::AccessKeyPut(key_row(keys, home, &key, now)?)]).await?,
+        Some((row, _)) if row.account != home.account || !row.user.is_root() => {
+            return Err(SetupError::AccessKeyTaken(key.access_key_id));
+        }
+        Some((row, _)) if is_active(&row) && opened(keys, &row).as_ref() == Some(&key.secret) => {}
+        _ => put(store, home, now, vec![key_put(key_row(keys, home, &key, now)?)]).await?,
     }
     // It takes the place of the administrator's other keys: what is rotated out must not go on working.
-    let others = store.access_key_list(&home.account).await?.into_iter().filter(|row| {
-        row.principal == ROOT && row.status == AccessKeyStatus::Active && row.access_key_id != key.access_key_id
-    });
-    let retired =
-        others.map(|row| RecordWrite::AccessKeyPut(AccessKeyRow { status: AccessKeyStatus::Inactive, ..row }));
+    let keys_of_root = store.access_key_list(&home.account, Some(&UserName::root())).await?;
+    let others = keys_of_root.into_iter().filter(|row| is_active(row) && row.access_key_id != key.access_key_id);
+    let retired = others.map(|row| key_put(AccessKeyRow { status: AccessKeyStatus::Inactive, ..row }));
     put(store, home, now, retired.collect()).await?;
     Ok(key)
 }
@@ -216,33 +235,44 @@ async fn own_key(store: &Store, keys: &Keys, home: &Scope, now: Timestamp) -> Re
     if let Some(key) = usable_key(store, keys, home).await? {
         return Ok(key);
     }
-    let key = FirstKey { access_key_id: fresh_id()?, secret: fresh_secret()? };
-    let row = RecordWrite::AccessKeyPut(key_row(keys, home, &key, now)?);
+    let key = FirstKey { access_key_id: fresh_access_key_id()?, secret: fresh_secret()? };
+    let row = key_put(key_row(keys, home, &key, now)?);
     put_first(store, home, now, "access-key", vec![row]).await?;
     if let Some(made) = usable_key(store, keys, home).await? {
         return Ok(made);
     }
     // The one of an earlier start was deleted or made inactive since.
-    put(store, home, now, vec![RecordWrite::AccessKeyPut(key_row(keys, home, &key, now)?)]).await?;
+    put(store, home, now, vec![key_put(key_row(keys, home, &key, now)?)]).await?;
     Ok(key)
 }
 
 async fn usable_key(store: &Store, keys: &Keys, home: &Scope) -> Result<Option<FirstKey>, SetupError> {
-    let rows = store.access_key_list(&home.account).await?;
-    let usable = rows.iter().filter(|row| row.principal == ROOT && row.status == AccessKeyStatus::Active);
+    let rows = store.access_key_list(&home.account, Some(&UserName::root())).await?;
+    // The newest counts: whoever made another key beside an old one wants to change to it.
+    let mut usable: Vec<&AccessKeyRow> = rows.iter().filter(|row| is_active(row)).collect();
+    usable.sort_by_key(|row| std::cmp::Reverse(row.created_at));
     let opened =
         |row: &AccessKeyRow| Some(FirstKey { secret: opened(keys, row)?, access_key_id: row.access_key_id.clone() });
-    Ok(usable.filter_map(opened).next())
+    Ok(usable.into_iter().find_map(opened))
 }
 
-fn opened(keys: &Keys, row: &AccessKeyRow) -> Option<Secret> {
+fn key_put(row: AccessKeyRow) -> Write {
+    PeopleWrite::AccessKeyPut(row).into()
+}
+
+fn is_active(row: &AccessKeyRow) -> bool {
+    row.status == AccessKeyStatus::Active
+}
+
+/// The secret of an access key; `None` if this server's key file does not open it.
+pub(crate) fn opened(keys: &Keys, row: &AccessKeyRow) -> Option<Secret> {
     let plain = keys.secrets.open(&row.secret_sealed, row.access_key_id.as_str()).ok()?;
     String::from_utf8(plain).ok().map(Secret::new)
 }
 
 /// `AKIA` and sixteen characters of base 32, the form of AWS's long-lived keys.
 #[allow(clippy::indexing_slicing)] // Five bits index a table of 32.
-fn fresh_id() -> Result<AccessKeyId, SetupError> {
+pub(crate) fn fresh_access_key_id() -> Result<AccessKeyId, SetupError> {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let random = identity::random_bytes::<16>()?;
     let tail: String = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect();
@@ -250,34 +280,8 @@ fn fresh_id() -> Result<AccessKeyId, SetupError> {
 }
 
 /// Forty characters, as AWS's secrets have.
-fn fresh_secret() -> Result<Secret, SetupError> {
+pub(crate) fn fresh_secret() -> Result<Secret, SetupError> {
     let random = identity::random_bytes::<32>()?;
     let text = agent_wire::Bytes32(random).to_string();
     Ok(Secret::new(text.chars().take(40).collect::<String>()))
-}
-
-/// An access key that may be used, with its secret for checking a signature.
-pub struct UsableKey {
-    /// The secret.
-    pub secret: Sensitive<String>,
-    /// Who it stands for.
-    pub principal: Principal,
-    /// The account it belongs to.
-    pub account: AccountId,
-}
-
-impl Server {
-    /// The access key of this id. `None`: there is none, or it is not active.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn access_key(&self, id: &AccessKeyId) -> Result<Option<UsableKey>, Error> {
-        let row = self.store.access_key_get(id).await?.filter(|row| row.status == AccessKeyStatus::Active);
-        let usable = |row: AccessKeyRow| {
-            let secret = opened(&self.keys, &row)?;
-            let principal = Principal::Root { account: row.account.clone(), access_key_id: row.access_key_id.clone() };
-            Some(UsableKey { secret: Sensitive::from(secret.reveal().to_owned()), principal, account: row.account })
-        };
-        Ok(row.and_then(usable))
-    }
 }

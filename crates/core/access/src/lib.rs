@@ -1,28 +1,45 @@
 //! Who may do what: principals, actions, resources, and decisions with their reasons.
 //!
-//! It decides, for every request, whether it may go on: the one call is [`authorise`]. Two kinds of principal are built
-//! in: the administrator, who may do everything within the account, and the node, which may act on itself alone.
-//! Policies come behind the same call later. It deliberately does not know how a caller was authenticated, nor what
-//! an action does.
+//! It decides, for every request, whether it may go on: the one call is [`authorise`]. Users have one of two roles
+//! ([`Role`]): the administrator may do everything within the account, the reader may read. A node may act on itself
+//! alone. Policies come behind the same call later. It also decides how much may be asked ([`Bucket`]) and how often a
+//! password may be guessed ([`Failures`]), and what may be one ([`check_password`]). It deliberately does not know how a caller was authenticated, nor what an
+//! action does.
 
-use identifiers::{AccessKeyId, AccountId, NodeId, Scope};
+mod bucket;
+mod guessing;
+mod password;
+mod role;
+
+pub use bucket::{Bucket, Rate};
+pub use guessing::{Counted, FORGET_SECONDS, Failures};
+pub use password::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, WeakPassword, check_password};
+pub use role::Role;
+
+use identifiers::{AccessKeyId, AccountId, NodeId, Scope, UserName};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// The administrator, by an access key.
-    Root {
+    /// A user, by an access key.
+    Key {
         /// The account the key belongs to.
         account: AccountId,
+        /// Whose key it is.
+        user: UserName,
+        /// What that user may do.
+        role: Role,
         /// The key.
         access_key_id: AccessKeyId,
     },
-    /// The administrator, signed in at the console.
+    /// A user, signed in at the console.
     Console {
         /// The account.
         account: AccountId,
-        /// The name.
-        name: String,
+        /// Who.
+        user: UserName,
+        /// What that user may do.
+        role: Role,
     },
     /// A node's agent.
     Node {
@@ -35,11 +52,22 @@ pub enum Principal {
     System,
 }
 
+impl Principal {
+    /// The account and name of the user that this is, by whatever way; `None` for nodes and the server itself.
+    #[must_use]
+    pub fn user(&self) -> Option<(&AccountId, &UserName)> {
+        match self {
+            Self::Key { account, user, .. } | Self::Console { account, user, .. } => Some((account, user)),
+            Self::Node { .. } | Self::System => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Principal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Root { access_key_id, .. } => write!(f, "key/{access_key_id}"),
-            Self::Console { name, .. } => write!(f, "console/{name}"),
+            Self::Key { access_key_id, .. } => write!(f, "key/{access_key_id}"),
+            Self::Console { user, .. } => write!(f, "console/{user}"),
             Self::Node { node_id, .. } => write!(f, "node/{node_id}"),
             Self::System => f.write_str("system"),
         }
@@ -87,6 +115,10 @@ impl Resource {
 pub enum Allowed {
     /// The administrator may do everything within the account.
     Administrator,
+    /// A reader may read everything within the account.
+    Reader,
+    /// A user may look after the own password and sessions.
+    OwnUser,
     /// A node may report about itself.
     OwnNode,
     /// The server acts by itself.
@@ -100,6 +132,8 @@ pub enum Denied {
     NoResource,
     /// The principal belongs to another account than the request is about.
     OtherAccount,
+    /// A reader asks to change something.
+    ReadOnly,
     /// A node asks for something that is not an agent's.
     NotForNodes,
     /// A node asks about something else than itself.
@@ -111,6 +145,7 @@ impl std::fmt::Display for Denied {
         f.write_str(match self {
             Self::NoResource => "the request names no resource",
             Self::OtherAccount => "the caller belongs to another account",
+            Self::ReadOnly => "the caller is a reader, who changes nothing",
             Self::NotForNodes => "nodes may only use the agent's own actions",
             Self::OtherNode => "a node may act on itself only",
         })
@@ -129,6 +164,13 @@ pub enum Decision {
 /// The actions that an agent has: all that the conversation in `agent-wire` consists of.
 const NODE_ACTIONS: [&str; 3] = ["careen:Connect", "careen:Report", "careen:ReceiveOrder"];
 
+/// What every user may do about the own self: nobody needs to be an administrator to choose another password.
+const OWN_ACTIONS: [&str; 4] =
+    ["careen:ChangePassword", "careen:ListSessions", "careen:RevokeSession", "careen:SignOut"];
+
+/// How the operations that change nothing are named.
+const READING: [&str; 3] = ["Describe", "List", "Get"];
+
 /// Whether `principal` may do `action` on every one of `resources` in `scope`. What no rule allows is denied.
 #[must_use]
 pub fn authorise(principal: &Principal, action: &Action, resources: &[Resource], scope: &Scope) -> Decision {
@@ -137,9 +179,12 @@ pub fn authorise(principal: &Principal, action: &Action, resources: &[Resource],
     }
     match principal {
         Principal::System => Decision::Allow(Allowed::System),
-        Principal::Root { account, .. } | Principal::Console { account, .. } => match *account == scope.account {
-            true => Decision::Allow(Allowed::Administrator),
-            false => Decision::Deny(Denied::OtherAccount),
+        Principal::Key { account, .. } | Principal::Console { account, .. } if *account != scope.account => {
+            Decision::Deny(Denied::OtherAccount)
+        }
+        Principal::Key { account, user, role, .. } | Principal::Console { account, user, role } => match role {
+            Role::Administrator => Decision::Allow(Allowed::Administrator),
+            Role::Reader => reader(action, resources, &user.arn(account)),
         },
         Principal::Node { scope: home, node_id } => {
             if !NODE_ACTIONS.contains(&action.as_str()) {
@@ -151,6 +196,24 @@ pub fn authorise(principal: &Principal, action: &Action, resources: &[Resource],
                 false => Decision::Deny(Denied::OtherNode),
             }
         }
+    }
+}
+
+/// Whether an operation of this name changes nothing, e.g. `DescribeActivations`.
+#[must_use]
+pub fn is_reading(operation: &str) -> bool {
+    READING.iter().any(|word| operation.starts_with(word))
+}
+
+fn reader(action: &Action, resources: &[Resource], own: &str) -> Decision {
+    let operation = action.as_str().split_once(':').map_or("", |(_, operation)| operation);
+    if is_reading(operation) {
+        return Decision::Allow(Allowed::Reader);
+    }
+    let about_self = resources.iter().all(|resource| resource.as_str() == own);
+    match OWN_ACTIONS.contains(&action.as_str()) && about_self {
+        true => Decision::Allow(Allowed::OwnUser),
+        false => Decision::Deny(Denied::ReadOnly),
     }
 }
 
@@ -174,14 +237,51 @@ mod tests {
 
     #[test]
     fn the_administrator_may_do_everything_within_the_account_alone() {
-        let root = |account: &str| Principal::Root {
+        let root = |account: &str| Principal::Key {
             account: AccountId::parse(account).unwrap(),
+            user: UserName::root(),
+            role: Role::Administrator,
             access_key_id: AccessKeyId::parse("AKIA0123456789ABCDEF").unwrap(),
         };
         assert_eq!(ask(&root("000000000000"), "ssm:SendCommand", &["*"]), Decision::Allow(Allowed::Administrator));
         assert_eq!(ask(&root("111111111111"), "ssm:SendCommand", &["*"]), Decision::Deny(Denied::OtherAccount));
-        let console = Principal::Console { account: AccountId::parse("111111111111").unwrap(), name: "root".into() };
-        assert_eq!(ask(&console, "ssm:SendCommand", &["*"]), Decision::Deny(Denied::OtherAccount));
+        assert_eq!(
+            ask(&person("111111111111", Role::Administrator), "ssm:SendCommand", &["*"]),
+            Decision::Deny(Denied::OtherAccount)
+        );
+    }
+
+    fn person(account: &str, role: Role) -> Principal {
+        Principal::Console { account: AccountId::parse(account).unwrap(), user: UserName::parse("ana").unwrap(), role }
+    }
+
+    #[test]
+    fn a_reader_reads_and_looks_after_the_own_self() {
+        let reader = person("000000000000", Role::Reader);
+        for action in [
+            "ssm:DescribeInstancePatches",
+            "ssm:ListCommands",
+            "ssm:GetDocument",
+            "careen:ListPackageChanges",
+            "sts:GetCallerIdentity",
+        ] {
+            assert_eq!(ask(&reader, action, &["*"]), Decision::Allow(Allowed::Reader), "{action}");
+        }
+        for action in
+            ["ssm:SendCommand", "iam:CreateAccessKey", "careen:SetPassword", "ssm:", "Get", "", "Describe:Get"]
+        {
+            let allowed = action == "Describe:Get";
+            assert_eq!(ask(&reader, action, &["*"]) == Decision::Deny(Denied::ReadOnly), !allowed, "{action}");
+        }
+        let own = "arn:aws:iam::000000000000:user/ana";
+        assert_eq!(ask(&reader, "careen:ChangePassword", &[own]), Decision::Allow(Allowed::OwnUser));
+        assert_eq!(
+            ask(&reader, "careen:ChangePassword", &["arn:aws:iam::000000000000:root"]),
+            Decision::Deny(Denied::ReadOnly)
+        );
+        assert_eq!(ask(&reader, "careen:RevokeSession", &[own, "*"]), Decision::Deny(Denied::ReadOnly));
+        let elsewhere = person("111111111111", Role::Reader);
+        assert_eq!(ask(&elsewhere, "ssm:ListCommands", &["*"]), Decision::Deny(Denied::OtherAccount));
     }
 
     #[test]

@@ -93,6 +93,12 @@ id!(/** One request, through log, audit and agent: a lower-case UUID. */ Request
 id!(/** An access key id: 16 to 128 characters of `[A-Za-z0-9_]`. */ AccessKeyId, "access key id", "16 to 128 of [A-Za-z0-9_]", |t| {
     (16..=128).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 });
+id!(/** A user of an account: 1 to 64 characters of `[A-Za-z0-9_+=,.@-]`, as IAM has it. Two names that differ in case alone are
+    the same user. */
+    UserName, "user name", "1 to 64 of [A-Za-z0-9_+=,.@-]", |t| {
+    (1..=64).contains(&t.len())
+        && t.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'=' | b',' | b'.' | b'@' | b'-'))
+});
 id!(/** An SSM document's name: 3 to 128 characters of `[a-zA-Z0-9_.-]`. */ DocumentName, "document name", "3 to 128 of [a-zA-Z0-9_.-]", |t| {
     name(t, 3, 128)
 });
@@ -101,6 +107,35 @@ id!(/** A patch group: the value of a node's tag `PatchGroup` or `Patch Group`, 
     let count = t.chars().count();
     (1..=256).contains(&count) && !t.chars().any(char::is_control)
 });
+
+impl UserName {
+    /// The administrator that every account has, and that can be neither removed nor disabled.
+    #[must_use]
+    pub fn root() -> Self {
+        Self("root".to_owned())
+    }
+
+    /// Whether it is [`UserName::root`].
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.eq_ignore_ascii_case("root")
+    }
+
+    /// The form under which two names that are the same user are equal.
+    #[must_use]
+    pub fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+
+    /// The user's ARN.
+    #[must_use]
+    pub fn arn(&self, account: &crate::AccountId) -> String {
+        match self.is_root() {
+            true => format!("arn:aws:iam::{account}:root"),
+            false => format!("arn:aws:iam::{account}:user/{}", self.0),
+        }
+    }
+}
 
 macro_rules! generated {
     ($($name:ident => $make:expr),* $(,)?) => {$(
@@ -147,5 +182,19 @@ mod tests {
         assert!(CommandId::parse("6f3c2cf2-3b5c-4d2e-9b1a-0123456789ab-").is_err());
         assert!(DocumentName::parse("AWS-RunPatchBaseline").is_ok());
         assert!(DocumentName::parse("a/b").is_err());
+        for name in ["", "a b", "a/b", "ä", "a:b", &"a".repeat(65)] {
+            assert!(UserName::parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn users_are_told_apart_without_regard_to_case() {
+        let (one, other) =
+            (UserName::parse("Ana+1@example.net").unwrap(), UserName::parse("ana+1@EXAMPLE.net").unwrap());
+        assert_eq!(one.folded(), other.folded());
+        assert!(UserName::parse("Root").unwrap().is_root() && !one.is_root());
+        let account = crate::AccountId::parse("000000000000").unwrap();
+        assert_eq!(UserName::root().arn(&account), "arn:aws:iam::000000000000:root");
+        assert_eq!(one.arn(&account), "arn:aws:iam::000000000000:user/Ana+1@example.net");
     }
 }

@@ -13,6 +13,7 @@ mod timestamp;
 pub use id_source::{IdSource, SeededIds};
 pub use ids::{
     AccessKeyId, ActivationId, BaselineId, CommandId, DocumentName, IdError, JobId, NodeId, PatchGroupName, RequestId,
+    UserName,
 };
 pub use page::PagePosition;
 pub use period::{Period, PeriodError};

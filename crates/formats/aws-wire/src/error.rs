@@ -1,5 +1,5 @@
 use crate::query::escape;
-use crate::{careen, ssm};
+use crate::{careen, iam, ssm};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -10,8 +10,8 @@ pub struct ErrorShape {
     pub name: &'static str,
     /// How the model spells the member that carries the message; some errors have none.
     pub message_member: Option<&'static str>,
-    /// Whether the model calls it the service's fault (HTTP 500) rather than the client's (400).
-    pub server_fault: bool,
+    /// The HTTP status it is sent with.
+    pub http_status: u16,
 }
 
 /// An error as a client sees it. The protocol decides how it is written: [`AwsError::json_body`] or
@@ -33,10 +33,10 @@ impl AwsError {
         Self { code: code.into(), message: Some(message.into()), http_status }
     }
 
-    /// An error of a service's model. The status follows from the model's fault: 500 for the service's, else 400.
+    /// An error of a service's model, with the model's status; 400 where no model has it.
     pub fn modelled(code: &str, message: Option<String>) -> Self {
-        let server_fault = shape_of(code).is_some_and(|shape| shape.server_fault);
-        Self { code: code.to_owned(), message, http_status: if server_fault { 500 } else { 400 } }
+        let http_status = shape_of(code).map_or(400, |shape| shape.http_status);
+        Self { code: code.to_owned(), message, http_status }
     }
 
     /// A value outside its constraints: `ValidationException`.
@@ -70,6 +70,21 @@ impl AwsError {
     #[must_use]
     pub fn internal() -> Self {
         Self::new("InternalServerError", "An error occurred on the server side.", 500)
+    }
+
+    /// The same as a service of the Query protocol says it: these have names of their own for what is common to all.
+    #[must_use]
+    pub fn in_query(mut self) -> Self {
+        let (code, http_status) = match self.code.as_str() {
+            "ValidationException" => ("ValidationError", 400),
+            "AccessDeniedException" => ("AccessDenied", 403),
+            "ThrottlingException" => ("Throttling", 400),
+            "InternalServerError" => ("ServiceFailure", 500),
+            _ => return self,
+        };
+        code.clone_into(&mut self.code);
+        self.http_status = http_status;
+        self
     }
 
     /// The body of an awsJson1.1 answer: `{"__type":"Code","Message":"..."}`.
@@ -114,7 +129,7 @@ impl AwsError {
 }
 
 fn shape_of(code: &str) -> Option<&'static ErrorShape> {
-    ssm::ERRORS.iter().chain(careen::ERRORS).find(|shape| shape.name == code)
+    ssm::ERRORS.iter().chain(careen::ERRORS).chain(iam::ERRORS).find(|shape| shape.name == code)
 }
 
 #[cfg(test)]
@@ -143,6 +158,18 @@ mod tests {
     fn the_status_follows_the_fault() {
         assert_eq!(AwsError::modelled("InternalServerError", None).http_status, 500);
         assert_eq!(AwsError::modelled("ResourceInUseException", None).http_status, 400);
+        assert_eq!(AwsError::modelled("LimitExceeded", None).http_status, 409);
+        assert_eq!(AwsError::modelled("NoSuchEntity", None).http_status, 404);
+        assert_eq!(AwsError::modelled("Unheard", None).http_status, 400);
+    }
+
+    #[test]
+    fn query_services_have_their_own_names_for_what_is_common() {
+        let of = |error: AwsError| (error.code, error.http_status);
+        assert_eq!(of(AwsError::throttling().in_query()), ("Throttling".to_owned(), 400));
+        assert_eq!(of(AwsError::access_denied("m").in_query()), ("AccessDenied".to_owned(), 403));
+        assert_eq!(of(AwsError::internal().in_query()), ("ServiceFailure".to_owned(), 500));
+        assert_eq!(of(AwsError::modelled("NoSuchEntity", None).in_query()), ("NoSuchEntity".to_owned(), 404));
     }
 
     #[test]

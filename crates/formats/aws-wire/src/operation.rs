@@ -1,5 +1,5 @@
 use crate::shape::Shape;
-use crate::{careen, ssm, sts};
+use crate::{careen, iam, ssm, sts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -9,6 +9,8 @@ pub(crate) struct OperationShape {
     pub(crate) name: &'static str,
     pub(crate) errors: &'static [&'static str],
     pub(crate) input: &'static Shape,
+    /// What XML is written by; only of the Query protocol, and there absent where the answer is empty.
+    pub(crate) output: Option<&'static Shape>,
 }
 
 /// An operation of any of the services.
@@ -20,6 +22,8 @@ pub enum Operation {
     Sts(sts::Operation),
     /// Careen's own: awsJson1.1.
     Careen(careen::Operation),
+    /// Identity and Access Management: Query.
+    Iam(iam::Operation),
 }
 
 /// The operation that an `X-Amz-Target` header names, e.g. `AmazonSSM.SendCommand` or `Careen.ListAuditRecords`.
@@ -36,13 +40,14 @@ impl Operation {
         self.shape().name
     }
 
-    /// The service's signing name and action prefix: `ssm`, `sts` or `careen`.
+    /// The service's signing name and action prefix: `ssm`, `sts`, `iam` or `careen`.
     #[must_use]
     pub fn service(self) -> &'static str {
         match self {
             Self::Ssm(_) => ssm::SIGNING_NAME,
             Self::Sts(_) => sts::SIGNING_NAME,
             Self::Careen(_) => careen::SIGNING_NAME,
+            Self::Iam(_) => iam::SIGNING_NAME,
         }
     }
 
@@ -59,11 +64,21 @@ impl Operation {
         self.shape().errors
     }
 
+    /// The namespace of the service's XML; empty for a service that writes JSON.
+    pub(crate) fn xml_namespace(self) -> &'static str {
+        match self {
+            Self::Ssm(_) | Self::Careen(_) => "",
+            Self::Sts(_) => sts::XML_NAMESPACE,
+            Self::Iam(_) => iam::XML_NAMESPACE,
+        }
+    }
+
     pub(crate) fn shape(self) -> &'static OperationShape {
         match self {
             Self::Ssm(operation) => operation.shape(),
             Self::Sts(operation) => operation.shape(),
             Self::Careen(operation) => operation.shape(),
+            Self::Iam(operation) => operation.shape(),
         }
     }
 }

@@ -1,9 +1,14 @@
-//! The Query protocol, as far as STS needs it: a form in, XML out.
+//! The Query protocol, as far as STS and IAM need it: a form in, XML out.
 //! See <https://smithy.io/2.0/aws/protocols/aws-query-protocol.html>.
 
-use crate::{AwsError, sts};
+mod answer;
+mod input;
+
+pub use answer::encode;
+pub use input::decode;
+
+use crate::{AwsError, Operation, iam, sts};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// The media type of Query answers.
 pub const XML_CONTENT_TYPE: &str = "text/xml";
@@ -46,21 +51,23 @@ impl Form {
         self.0.get(name).map(String::as_str)
     }
 
-    /// The operation of STS that `Action` and `Version` name.
+    /// The operation that `Action` and `Version` name. Without a version it is STS's, as curl users of it are used to.
     ///
     /// # Errors
     /// `MissingAction` or `InvalidAction`.
-    pub fn sts_operation(&self) -> Result<sts::Operation, AwsError> {
+    pub fn operation(&self) -> Result<Operation, AwsError> {
         let action = self.get("Action").ok_or_else(|| AwsError::new("MissingAction", "Missing Action", 400))?;
         let version = self.get("Version").unwrap_or(sts::API_VERSION);
-        match sts::route(action) {
-            Some(operation) if version == sts::API_VERSION => Ok(operation),
-            _ => {
-                let (action, version): (String, String) = (beginning(action), beginning(version));
-                let message = format!("Could not find operation {action} for version {version}");
-                Err(AwsError::new("InvalidAction", message, 400))
-            }
-        }
+        let found = match version {
+            sts::API_VERSION => sts::route(action).map(Operation::Sts),
+            iam::API_VERSION => iam::route(action).map(Operation::Iam),
+            _ => None,
+        };
+        found.ok_or_else(|| {
+            let (action, version): (String, String) = (beginning(action), beginning(version));
+            let message = format!("Could not find operation {action} for version {version}");
+            AwsError::new("InvalidAction", message, 400)
+        })
     }
 }
 
@@ -83,24 +90,6 @@ fn decoded(text: &[u8]) -> Option<String> {
 
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
-/// The body of STS's answer to `GetCallerIdentity`.
-#[must_use]
-pub fn caller_identity(output: &sts::GetCallerIdentityResponse, request_id: &str) -> Vec<u8> {
-    let mut members = String::new();
-    for (name, value) in [("Arn", &output.arn), ("UserId", &output.user_id), ("Account", &output.account)] {
-        if let Some(value) = value {
-            let _ = writeln!(members, "    <{name}>{}</{name}>", escape(value)); // A String takes everything.
-        }
-    }
-    format!(
-        "<GetCallerIdentityResponse xmlns=\"{}\">\n  <GetCallerIdentityResult>\n{members}  </GetCallerIdentityResult>\n  \
-         <ResponseMetadata>\n    <RequestId>{}</RequestId>\n  </ResponseMetadata>\n</GetCallerIdentityResponse>\n",
-        sts::XML_NAMESPACE,
-        escape(request_id),
-    )
-    .into_bytes()
 }
 
 /// Text as XML content or attribute value. Characters that XML 1.0 cannot hold become U+FFFD.
@@ -127,7 +116,7 @@ mod tests {
     #[test]
     fn a_form_is_decoded() {
         let form = Form::parse(b"Action=GetCallerIdentity&Version=2011-06-15&Note=a%20b+c%C3%A9&Empty=&&Bare").unwrap();
-        assert_eq!(form.sts_operation(), Ok(sts::Operation::GetCallerIdentity));
+        assert_eq!(form.operation(), Ok(Operation::Sts(sts::Operation::GetCallerIdentity)));
         assert_eq!(form.get("Note"), Some("a b cé"));
         assert_eq!((form.get("Empty"), form.get("Bare"), form.get("None")), (Some(""), Some(""), None));
     }
@@ -145,26 +134,15 @@ mod tests {
 
     #[test]
     fn actions_that_do_not_exist_are_told() {
-        let code = |text: &[u8]| Form::parse(text).unwrap().sts_operation().unwrap_err();
+        let code = |text: &[u8]| Form::parse(text).unwrap().operation().unwrap_err();
         assert_eq!(code(b"").code, "MissingAction");
         let error = code(b"Action=AssumeRole&Version=2011-06-15");
         assert_eq!(error.message.as_deref(), Some("Could not find operation AssumeRole for version 2011-06-15"));
         assert_eq!((error.code.as_str(), error.http_status), ("InvalidAction", 400));
         assert_eq!(code(b"Action=GetCallerIdentity&Version=2012-01-01").code, "InvalidAction");
-    }
-
-    #[test]
-    fn the_answer_is_escaped_xml() {
-        let output = sts::GetCallerIdentityResponse {
-            account: Some("000000000000".to_owned()),
-            arn: Some("arn:aws:iam::000000000000:user/<a&b>".to_owned()),
-            user_id: None,
-        };
-        let body = String::from_utf8(caller_identity(&output, "r-1")).unwrap();
-        assert!(body.contains(
-            "<Arn>arn:aws:iam::000000000000:user/&lt;a&amp;b&gt;</Arn>\n    <Account>000000000000</Account>"
-        ));
-        assert!(!body.contains("UserId"));
-        assert!(body.contains("<RequestId>r-1</RequestId>"));
+        assert_eq!(code(b"Action=ListUsers&Version=2011-06-15").code, "InvalidAction");
+        assert_eq!(code(b"Action=GetCallerIdentity&Version=2010-05-08").code, "InvalidAction");
+        let form = Form::parse(b"Action=ListUsers&Version=2010-05-08").unwrap();
+        assert_eq!(form.operation(), Ok(Operation::Iam(iam::Operation::ListUsers)));
     }
 }

@@ -10,7 +10,10 @@ use proptest::prelude::*;
 proptest! {
     #[test]
     fn forms(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Form::parse(&text).map(|form| form.sts_operation());
+        let _ = Form::parse(&text).map(|form| {
+            let _ = aws_wire::query::decode::<aws_wire::iam::CreateUserRequest>(&form);
+            form.operation()
+        });
     }
 
     #[test]

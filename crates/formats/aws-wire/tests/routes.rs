@@ -50,6 +50,6 @@ fn errors_know_their_message_and_fault() {
     let shape = |name: &str| *ssm::ERRORS.iter().find(|shape| shape.name == name).unwrap();
     assert_eq!(shape("InvalidInstanceInformationFilterValue").message_member, Some("message"));
     assert_eq!(shape("InvalidResourceId").message_member, None);
-    assert!(shape("InternalServerError").server_fault);
-    assert!(!shape("DoesNotExistException").server_fault);
+    assert_eq!(shape("InternalServerError").http_status, 500);
+    assert_eq!(shape("DoesNotExistException").http_status, 400);
 }

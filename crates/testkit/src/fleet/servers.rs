@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use access::Principal;
+use access::{Principal, Role};
 use anyhow::Context as _;
 use control::{Clock, Context, Server, Settings};
-use identifiers::{AccessKeyId, AccountId, Region, Scope, Timestamp};
+use identifiers::{AccessKeyId, AccountId, Region, Scope, Timestamp, UserName};
 use identity::MasterKey;
 use store::{Fault, Store};
 use tempfile::TempDir;
@@ -114,7 +114,8 @@ impl Ground {
         let store = self.open().await?;
         let master = MasterKey::open_or_create(&self.folder.path().join("key"))?;
         let home = home()?;
-        let (keys, _) = control::set_up(&store, &master, &home, None, clock.now()).await?;
+        let (mut keys, _) = control::set_up(&store, &master, &home, None, clock.now()).await?;
+        keys.passwords = keys.passwords.with_hasher(identity::PasswordHasher::cheap_for_tests());
         let settings = Settings {
             home,
             replica: format!("{}-{lives}", place + 1),
@@ -179,7 +180,8 @@ impl SimulatedFleet {
     pub(super) fn context_of(&self, server: usize) -> anyhow::Result<Context> {
         let home = home()?;
         let access_key_id = AccessKeyId::parse("AKIAFLEETFLEETFLEET0")?;
-        let principal = Principal::Root { account: home.account.clone(), access_key_id };
+        let (account, user) = (home.account.clone(), UserName::root());
+        let principal = Principal::Key { account, user, role: Role::Administrator, access_key_id };
         Ok(self.replica(server)?.server.context(home, principal, "192.0.2.10".to_owned()))
     }
 

@@ -32,6 +32,39 @@ CREATE TABLE node_next_key (
 
 -- People, sessions and access keys.
 
+CREATE TABLE account_user (
+    account TEXT COLLATE "C" NOT NULL,
+    folded TEXT COLLATE "C" NOT NULL,
+    name TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    role TEXT COLLATE "C" NOT NULL,
+    password_sealed BYTEA,
+    disabled BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    password_changed_at BIGINT,
+    signed_in_at BIGINT,
+    PRIMARY KEY (account, folded)
+);
+
+ALTER TABLE access_key ADD COLUMN last_used_at BIGINT;
+ALTER TABLE access_key ADD COLUMN last_used_service TEXT COLLATE "C";
+ALTER TABLE access_key ADD COLUMN last_used_region TEXT COLLATE "C";
+
+ALTER TABLE session ADD COLUMN seen_at BIGINT;
+ALTER TABLE session ADD COLUMN source_address TEXT COLLATE "C";
+ALTER TABLE session ADD COLUMN user_agent TEXT COLLATE "C";
+CREATE INDEX session_by_principal ON session (account, principal);
+
+CREATE TABLE sign_in_failure (
+    account TEXT COLLATE "C" NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    subject TEXT COLLATE "C" NOT NULL,
+    count BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    PRIMARY KEY (account, kind, subject)
+);
+CREATE INDEX sign_in_failure_by_last_at ON sign_in_failure (account, last_at);
+
 -- Sealed audit records.
 
 CREATE TABLE audit_seal (

@@ -36,6 +36,41 @@ CREATE TABLE node_next_key (
 
 -- People, sessions and access keys.
 
+-- Users of an account, in every region. Names that differ in case alone are one user: the key is the name in lower case.
+CREATE TABLE account_user (
+    account TEXT NOT NULL,
+    folded TEXT NOT NULL,
+    name TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    role TEXT NOT NULL,
+    password_sealed BLOB,
+    disabled BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    password_changed_at BIGINT,
+    signed_in_at BIGINT,
+    PRIMARY KEY (account, folded)
+);
+
+ALTER TABLE access_key ADD COLUMN last_used_at BIGINT;
+ALTER TABLE access_key ADD COLUMN last_used_service TEXT;
+ALTER TABLE access_key ADD COLUMN last_used_region TEXT;
+
+ALTER TABLE session ADD COLUMN seen_at BIGINT;
+ALTER TABLE session ADD COLUMN source_address TEXT;
+ALTER TABLE session ADD COLUMN user_agent TEXT;
+CREATE INDEX session_by_principal ON session (account, principal);
+
+-- Failed attempts to sign in with a password, by user name and by source address.
+CREATE TABLE sign_in_failure (
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    count BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    PRIMARY KEY (account, kind, subject)
+);
+CREATE INDEX sign_in_failure_by_last_at ON sign_in_failure (account, last_at);
+
 -- Sealed audit records.
 
 -- The chain of sealed batches: each seal covers the audit records after those of the seal before, and that seal's digest.

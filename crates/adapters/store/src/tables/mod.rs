@@ -1,5 +1,6 @@
 //! One module for each domain's tables: how its writes become rows, and how rows are read.
 
+pub(crate) mod access_keys;
 pub(crate) mod audit;
 pub(crate) mod commands;
 pub(crate) mod inventory;
@@ -8,6 +9,7 @@ pub(crate) mod live_output;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod patching;
+pub(crate) mod people;
 pub(crate) mod records;
 pub(crate) mod retention;
 pub(crate) mod trust;

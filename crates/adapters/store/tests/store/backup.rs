@@ -24,13 +24,15 @@ async fn furnish(store: &Store, nodes: u64) {
     let key = AccessKeyRow {
         access_key_id: identifiers::AccessKeyId::parse("AKIACAREENTEST000001").unwrap(),
         account: scope().account,
-        principal: "root".into(),
+        user: identifiers::UserName::root(),
         secret_sealed: vec![0, 1, 2, 255],
         status: AccessKeyStatus::Active,
         created_at: at(1),
+        last_use: None,
     };
-    let meta = |name: &str, value: &str| RecordWrite::MetaPut { name: name.into(), value: value.into() };
-    let all = writes([RecordWrite::AccessKeyPut(key), meta("incarnation", "7"), meta("key-fingerprint", "f")]);
+    let meta = |name: &str, value: &str| Write::from(RecordWrite::MetaPut { name: name.into(), value: value.into() });
+    let all =
+        writes([store::PeopleWrite::AccessKeyPut(key).into(), meta("incarnation", "7"), meta("key-fingerprint", "f")]);
     store.apply(&scope_of("123456789012", "eu-west-1"), all).await.unwrap();
 }
 

@@ -7,6 +7,7 @@ mod durability;
 mod inventory;
 mod pages;
 mod patch_reports;
+mod people;
 mod retention;
 mod revisions;
 mod rows;

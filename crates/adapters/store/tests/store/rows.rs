@@ -5,9 +5,7 @@ use changes::Revision;
 use commands::{
     Command, CommandState, Invocation, InvocationState, RateLimit, StepOutcome, StepOutput, StepStatus, Target,
 };
-use identifiers::{
-    AccessKeyId, ActivationId, BaselineId, CommandId, DocumentName, IdSource, JobId, PatchGroupName, SeededIds,
-};
+use identifiers::{ActivationId, BaselineId, CommandId, DocumentName, JobId, PatchGroupName, SeededIds};
 use nodes::{Activation, CodeHash, NodeState, Ping, ResourceType, TagResource, Tags};
 use packages::OperatingSystem;
 use patching::{
@@ -16,10 +14,7 @@ use patching::{
     SourceConfiguration,
 };
 use std::collections::BTreeMap;
-use store::{
-    AccessKeyRow, AccessKeyStatus, ApplyError, AuditQuery, IdempotencyRow, NodeQuery, PatchGroupQuery, RecordWrite,
-    ServerKeyRow, SessionRow, SignInLinkRow, TokenDigest,
-};
+use store::{AuditQuery, IdempotencyRow, NodeQuery, PatchGroupQuery, RecordWrite, ServerKeyRow};
 
 const AWKWARD: &str = "quote ' \" ; -- $1 ? % \u{1f6a2} \u{200b} e\u{301}";
 
@@ -361,42 +356,6 @@ on_both! {
     async fn records_of_the_server_come_back_as_they_were_put(lab: &Lab) {
         let (store, scope) = (&lab.store, scope());
         let put = async |write: RecordWrite| store.apply(&scope, writes([write])).await;
-        let key = AccessKeyRow {
-            access_key_id: AccessKeyId::parse("AKIAIOSFODNN7EXAMPLE").unwrap(),
-            account: scope.account.clone(),
-            principal: "root".into(),
-            secret_sealed: vec![0, 200, 255],
-            status: AccessKeyStatus::Active,
-            created_at: at(1),
-        };
-        assert!(!format!("{key:?}").contains("200"), "a sealed secret is not printed");
-        put(RecordWrite::AccessKeyPut(key.clone())).await.unwrap();
-        assert_eq!(store.access_key_get(&key.access_key_id).await.unwrap(), Some(key.clone()));
-        let key = AccessKeyRow { status: AccessKeyStatus::Inactive, ..key };
-        put(RecordWrite::AccessKeyPut(key.clone())).await.unwrap();
-        assert_eq!(store.access_key_list(&scope.account).await.unwrap(), vec![key.clone()]);
-        let stranger = scope_of("999999999999", "us-east-1");
-        store.apply(&stranger, writes([RecordWrite::AccessKeyDelete(key.access_key_id.clone())])).await.unwrap();
-        assert!(store.access_key_get(&key.access_key_id).await.unwrap().is_some());
-        put(RecordWrite::AccessKeyDelete(key.access_key_id.clone())).await.unwrap();
-        assert_eq!(store.access_key_get(&key.access_key_id).await.unwrap(), None);
-
-        let mut digest = vec![0; 32];
-        SeededIds::new(5).fill(&mut digest);
-        let session = SessionRow {
-            token_digest: TokenDigest(digest.clone()), scope: scope.clone(), principal: "root".into(),
-            csrf_token: "c".into(), created_at: at(1), valid_until: at(100),
-        };
-        put(RecordWrite::SessionPut(session.clone())).await.unwrap();
-        assert_eq!(store.session_get(&session.token_digest).await.unwrap(), Some(session.clone()));
-        put(RecordWrite::SessionsExpire { now: at(99) }).await.unwrap();
-        assert!(store.session_get(&session.token_digest).await.unwrap().is_some());
-        put(RecordWrite::SessionsExpire { now: at(100) }).await.unwrap();
-        assert_eq!(store.session_get(&session.token_digest).await.unwrap(), None);
-        put(RecordWrite::SessionPut(session.clone())).await.unwrap();
-        put(RecordWrite::SessionDelete(session.token_digest.clone())).await.unwrap();
-        assert_eq!(store.session_get(&session.token_digest).await.unwrap(), None);
-
         let server_key = ServerKeyRow { name: "job".into(), public_key: vec![1], secret_sealed: vec![2, 0], created_at: at(3) };
         put(RecordWrite::ServerKeyPut(server_key.clone())).await.unwrap();
         assert_eq!(store.server_key_get("job").await.unwrap(), Some(server_key));
@@ -414,31 +373,6 @@ on_both! {
         assert_eq!(store.idempotency_get(&scope, "SendCommand", "t").await.unwrap(), None);
         put(RecordWrite::IdempotencyExpire { before: at(6) }).await.unwrap();
         assert_eq!(store.idempotency_get(&scope, "CreatePatchBaseline", "t").await.unwrap(), None);
-    }
-}
-
-on_both! {
-    async fn a_sign_in_link_is_used_once_and_not_too_late(lab: &Lab) {
-        let (store, scope) = (&lab.store, scope());
-        let link = |byte: u8| SignInLinkRow {
-            token_digest: TokenDigest(vec![byte; 32]), scope: scope.clone(), principal: "root".into(),
-            created_at: at(1), valid_until: at(100), used_at: None,
-        };
-        store.apply(&scope, writes([RecordWrite::SignInLinkPut(link(1)), RecordWrite::SignInLinkPut(link(2))])).await.unwrap();
-        assert_eq!(store.sign_in_link_get(&link(1).token_digest).await.unwrap(), Some(link(1)));
-        let used = async |byte: u8, second: i64| {
-            let write = RecordWrite::SignInLinkUse { token_digest: link(byte).token_digest, now: at(second) };
-            match store.apply(&scope, writes([write])).await {
-                Ok(_) => true,
-                Err(ApplyError::Duplicate { .. }) => false,
-                Err(other) => panic!("{other}"),
-            }
-        };
-        assert!(!used(2, 100).await, "expired");
-        assert!(!used(3, 5).await, "never made");
-        assert!(used(1, 5).await);
-        assert!(!used(1, 6).await, "used before");
-        assert_eq!(store.sign_in_link_get(&link(1).token_digest).await.unwrap().unwrap().used_at, Some(at(5)));
     }
 }
 

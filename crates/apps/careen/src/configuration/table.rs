@@ -122,6 +122,8 @@ settings! {
     log_format: Option<LogFormat>, "FORM";
     /// Speak no TLS off loopback: behind a balancer that ends TLS, or where everyone may read everything
     allow_plaintext: bool = "false", "BOOL";
+    /// How much each user may ask in a second: a question costs 1, a change 5; ten times as much at once; 0 is no limit
+    requests_per_second: u32 = "1000", "N";
     /// How long ended commands are kept, with their invocations and outputs
     retention_commands: Period = "30d", "TIME";
     /// How long patch reports and changes of patch states are kept; what is the case now stays

@@ -116,6 +116,7 @@ macro_rules! written_as_read {
 }
 
 written_as_read! {
+    u32: "a whole number, 0 or more",
     SocketAddr: "an address with a port, e.g. 127.0.0.1:8470 or [::1]:8470",
 }
 

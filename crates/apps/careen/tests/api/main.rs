@@ -16,6 +16,7 @@ mod operation;
 mod own_service;
 mod pages;
 mod patch_groups;
+mod people;
 mod predefined;
 mod server;
 mod sight;

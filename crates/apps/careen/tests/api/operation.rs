@@ -128,7 +128,7 @@ fn the_administrators_key_can_come_from_outside() {
     let server = place.start_with(&["--account", "123456789012", "--region", "eu-central-1"], &pair);
     assert_eq!(place.key(), (id.to_owned(), secret.to_owned()));
     let clients = server.clients();
-    let who = json!({"UserId": id, "Account": "123456789012", "Arn": "arn:aws:iam::123456789012:root"});
+    let who = json!({"UserId": "123456789012", "Account": "123456789012", "Arn": "arn:aws:iam::123456789012:root"});
     assert_eq!(clients.aws(&["sts", "get-caller-identity"]), who);
     let default = clients.query("BaselineId", &["ssm", "get-default-patch-baseline"]);
     assert_eq!(

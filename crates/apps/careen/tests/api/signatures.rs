@@ -14,7 +14,7 @@ fn only_the_right_key_opens_and_a_wrong_one_learns_nothing() {
     let clients = server.clients();
     let key = place.key();
 
-    let who = json!({"UserId": key.0, "Account": "000000000000", "Arn": "arn:aws:iam::000000000000:root"});
+    let who = json!({"UserId": "000000000000", "Account": "000000000000", "Arn": "arn:aws:iam::000000000000:root"});
     assert_eq!(clients.aws(WHO), who);
     let keys = |id: &str, secret: &str, inside: &dyn Fn()| {
         clients.with_environment(&[("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret)], inside);

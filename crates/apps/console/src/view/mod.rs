@@ -6,8 +6,9 @@ mod audit;
 mod commands;
 mod fleet;
 mod node;
+mod people;
 mod server;
-mod text;
+pub(crate) mod text;
 
 use askama::Template;
 
@@ -15,6 +16,7 @@ pub(crate) use audit::{Audit, AuditRecord, AuditVerification};
 pub(crate) use commands::{Command, Commands, Invocation, NewOutput};
 pub(crate) use fleet::{Fleet, filter_of as fleet_filter};
 pub(crate) use node::{History, Node, filter_of as patch_filter};
+pub(crate) use people::{AccessKeys, Account, KeyMade, LinkMade, Sessions, Users};
 pub(crate) use server::Server;
 
 /// What every page has around it.
@@ -33,6 +35,9 @@ pub(crate) struct Frame {
 pub(crate) struct Person {
     pub(crate) account: String,
     pub(crate) region: String,
+    pub(crate) user: String,
+    /// Whether anything may be changed; without it forms are left out, and would be refused.
+    pub(crate) is_administrator: bool,
     /// The token that every form carries.
     pub(crate) csrf: String,
     /// Whether nothing can be changed at present, because the server's disk is full.
@@ -55,16 +60,16 @@ impl Frame {
     }
 }
 
-/// The sign-in page: with a link's token a button, without one an explanation.
+/// The sign-in page: with a link's token a button, without one a form for name and password.
 #[derive(Template)]
 #[template(path = "sign_in.html")]
-pub(crate) struct SignIn {
+pub(crate) struct SignInPage {
     frame: Frame,
     token: Option<String>,
     notice: Option<Notice>,
 }
 
-impl SignIn {
+impl SignInPage {
     pub(crate) fn new(token: Option<String>, notice: Option<Notice>) -> Self {
         Self { frame: Frame::default(), token, notice }
     }

@@ -10,6 +10,8 @@ fn person() -> Person {
     Person {
         account: "000000000000".to_owned(),
         region: "eu-west-1".to_owned(),
+        user: "root".to_owned(),
+        is_administrator: true,
         csrf: "form-token".to_owned(),
         is_read_only: false,
     }
@@ -77,9 +79,9 @@ fn the_frame_names_the_room_the_scope_and_the_form_token() {
 
 #[test]
 fn a_sign_in_link_is_escaped_and_explained_without_one() {
-    let page = SignIn::new(Some("\"><script>".to_owned()), None).render().unwrap();
+    let page = SignInPage::new(Some("\"><script>".to_owned()), None).render().unwrap();
     assert!(page.contains(r#"value="&#34;&#62;&#60;script&#62;""#), "{page}");
-    let page = SignIn::new(None, Some(Notice::new("bad", "Used."))).render().unwrap();
+    let page = SignInPage::new(None, Some(Notice::new("bad", "Used."))).render().unwrap();
     assert!(page.contains("careen admin sign-in-link") && page.contains("Used."), "{page}");
 }
 

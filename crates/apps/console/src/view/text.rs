@@ -50,9 +50,13 @@ pub(crate) fn age(at: Timestamp, now: Timestamp) -> String {
 
 /// How long something took.
 pub(crate) fn took(from: Timestamp, to: Timestamp) -> String {
-    let seconds = to.micros_since(from).max(0) / 1_000_000;
+    span(to.micros_since(from).max(0) / 1_000_000)
+}
+
+/// A number of seconds in words.
+pub(crate) fn span(seconds: i64) -> String {
     match seconds {
-        0..60 => format!("{seconds} s"),
+        ..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
     }

@@ -16,8 +16,11 @@ async fn signed_in() -> (Furnished, Browser) {
     let furnished = Furnished::new(now()).await;
     let mut browser = Browser::new(&furnished);
     browser.sign_in(&furnished.link().await).await;
-    let principal =
-        Principal::Console { account: AccountId::parse("000000000000").unwrap(), name: "=cmd|x".to_owned() };
+    let principal = Principal::Console {
+        account: AccountId::parse("000000000000").unwrap(),
+        user: identifiers::UserName::parse("=cmd@x").unwrap(),
+        role: access::Role::Administrator,
+    };
     let context = furnished.server.context(furnished::scope(), principal, "192.0.2.77".to_owned());
     let make = CreatePatchBaselineRequest {
         name: Some("baseline".to_owned()),
@@ -40,7 +43,7 @@ async fn the_log_is_searched_and_a_record_says_what_changed() {
     let page = browser.get("/console/audit").await.ok();
     page.shows("ssm:UpdatePatchBaseline");
     page.shows("not sealed yet");
-    page.shows("=cmd|x");
+    page.shows("=cmd@x");
     let page = browser
         .get("/console/audit?action=ssm%3AUpdatePatchBaseline&source_address=192.0.2.77&since=2026-11-22T14%3A00")
         .await
@@ -90,7 +93,7 @@ async fn the_log_leaves_as_a_file_and_that_is_written_down() {
     let lines: Vec<&str> = csv.body.lines().collect();
     assert_eq!(lines.len(), 3, "{}", csv.body);
     assert!(
-        lines[0].starts_with("seq,at,principal,") && lines[1].contains(r#","console/=cmd|x","ssm:"#),
+        lines[0].starts_with("seq,at,principal,") && lines[1].contains(r#","console/=cmd@x","ssm:"#),
         "{}",
         csv.body
     );

@@ -65,7 +65,8 @@ impl Furnished {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_sqlite(&folder.path().join("careen.db")).await.unwrap();
         let master = MasterKey::open_or_create(&folder.path().join("key")).unwrap();
-        let (keys, _) = control::set_up(&store, &master, &scope(), None, now).await.unwrap();
+        let (mut keys, _) = control::set_up(&store, &master, &scope(), None, now).await.unwrap();
+        keys.passwords = keys.passwords.with_hasher(identity::PasswordHasher::cheap_for_tests());
         let clock = SimulatedClock::new(now);
         let settings =
             Settings { home: scope(), replica: "one".to_owned(), retention: control::reconcilers::Retention::FOREVER };

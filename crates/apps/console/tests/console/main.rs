@@ -7,4 +7,5 @@ mod audit;
 mod browser;
 mod door;
 mod furnished;
+mod people;
 mod rooms;

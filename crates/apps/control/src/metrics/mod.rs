@@ -53,7 +53,19 @@ const INVOCATIONS: Family = Family {
 const COMMANDS: Family =
     Family { name: "careen_commands_ended_total", help: "Commands that ended, by their state.", labels: ["state", ""] };
 
-const FAMILIES: [&Family; 7] = [&REQUESTS, &HTTP, &HANDSHAKES, &MESSAGES, &ORDERS, &INVOCATIONS, &COMMANDS];
+const SIGN_INS: Family = Family {
+    name: "careen_sign_ins_total",
+    help: "Attempts to sign in at the console, by what came of them.",
+    labels: ["outcome", ""],
+};
+const STRANGERS: Family = Family {
+    name: "careen_throttled_strangers_total",
+    help: "Requests that were not looked at, because too many from their address had no right signature.",
+    labels: ["surface", ""],
+};
+
+const FAMILIES: [&Family; 9] =
+    [&REQUESTS, &HTTP, &HANDSHAKES, &MESSAGES, &ORDERS, &INVOCATIONS, &COMMANDS, &SIGN_INS, &STRANGERS];
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -107,6 +119,16 @@ impl Metrics {
     /// One more message of an agent of this kind.
     pub fn agent_message(&self, kind: &'static str) {
         self.add(&MESSAGES, [kind, ""]);
+    }
+
+    /// One more request that was not looked at, because too many from its address had no right signature.
+    pub fn throttled_stranger(&self) {
+        self.add(&STRANGERS, ["api", ""]);
+    }
+
+    /// One more attempt to sign in at the console, and what came of it.
+    pub fn sign_in(&self, outcome: &'static str) {
+        self.add(&SIGN_INS, [outcome, ""]);
     }
 
     /// One more order was put on its way: `run` or `cancel`.

@@ -1,16 +1,16 @@
-//! Forgets sessions of the console that are over, and links that nobody used.
+//! Forgets sessions of the console that are over, links that nobody used, and failures to sign in of long ago.
 
 use std::{sync::Arc, time::Duration};
 
 use changes::Changes;
-use store::{RecordWrite, Write};
+use store::{PeopleWrite, Write};
 
 use super::{Reconciler, Status};
-use crate::{Error, Server};
+use crate::{Error, Server, people::idle_since};
 
 pub(super) const RECONCILER: Reconciler = Reconciler {
     name: "console_sessions",
-    purpose: "Forgets sessions of the console that are over, and links that nobody used.",
+    purpose: "Forgets sessions of the console that are over, links that nobody used, and old failures to sign in.",
     every: Duration::from_secs(60),
     woken: false,
     activate: |server| Box::pin(activate(server)),
@@ -18,7 +18,10 @@ pub(super) const RECONCILER: Reconciler = Reconciler {
 
 async fn activate(server: &Arc<Server>) -> Result<Status, Error> {
     let mut changes: Changes<Write> = Changes::new();
-    changes.writes.push(Write::from(RecordWrite::SessionsExpire { now: server.now() }));
+    let now = server.now();
+    let before = now.plus_seconds(-access::FORGET_SECONDS);
+    changes.writes.push(Write::from(PeopleWrite::SessionsExpire { now, seen_before: idle_since(now) }));
+    changes.writes.push(Write::from(PeopleWrite::SignInFailuresExpire { before }));
     server.store.apply(&server.settings.home, changes).await?;
     Ok(Status::default())
 }

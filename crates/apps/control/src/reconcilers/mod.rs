@@ -4,6 +4,7 @@
 //! Adding one is a file with a [`Reconciler`] in it, and its line in [`RECONCILERS`]; the console, `/metrics` and
 //! `/readyz` show it then. This module decides when each has its turn. It deliberately does not know what any of them does.
 
+mod access_key_uses;
 mod audit_seals;
 mod client_tokens;
 mod console_sessions;
@@ -36,6 +37,7 @@ pub static RECONCILERS: &[Reconciler] = &[
     live_output::LEFTOVERS,
     retention::RECONCILER,
     audit_seals::RECONCILER,
+    access_key_uses::RECONCILER,
 ];
 
 /// Something that is done again and again.

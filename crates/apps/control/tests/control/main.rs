@@ -14,6 +14,7 @@ mod pages;
 mod people;
 mod readiness;
 mod reports;
+mod sign_in;
 mod support;
 mod tags;
 mod tokens;

@@ -122,8 +122,9 @@ on_both! {
 async fn strangers_and_nodes_are_denied_everything(fleet: &mut SimulatedFleet) {
     let furnished = furnish(fleet).await;
     let other = root("111111111111");
-    let Principal::Root { account, .. } = &other else { unreachable!() };
-    let console = Principal::Console { account: account.clone(), name: "root".to_owned() };
+    let (account, user) = other.user().unwrap();
+    let (account, user) = (account.clone(), user.clone());
+    let console = Principal::Console { account, user, role: access::Role::Administrator };
     let node = Principal::Node { scope: home(), node_id: fleet.agents()[0].node_id().unwrap().clone() };
     let before = events(fleet).await;
     for principal in [other.clone(), console, node] {
@@ -145,18 +146,20 @@ async fn strangers_and_nodes_are_denied_everything(fleet: &mut SimulatedFleet) {
             assert_eq!(answer, Err("AccessDeniedException".to_owned()), "{operation:?} by {principal}");
             assert_eq!(audited(fleet, context.request_id.as_str()).await[0].0, operation.action());
         }
-        let context = fleet.server().context(home(), principal, String::new());
-        let answer = control::operations::answer_query(&context, aws_wire::sts::Operation::GetCallerIdentity).await;
-        assert_eq!(answer.unwrap_err().code, "AccessDeniedException");
-        assert_eq!(audited(fleet, context.request_id.as_str()).await.len(), 1);
+        for (operation, form) in crate::people::queries() {
+            let context = fleet.server().context(home(), principal.clone(), String::new());
+            let answer = control::operations::answer_query(&context, operation, &form).await;
+            assert_eq!(answer.unwrap_err().code, "AccessDeniedException", "{operation:?} by {principal}");
+            assert_eq!(audited(fleet, context.request_id.as_str()).await.len(), 1);
+        }
     }
     assert_eq!(events(fleet).await, before, "nothing happened");
 }
 
 #[test]
 fn the_model_has_no_operation_that_these_tests_do_not_know() {
-    let known = Operation::ALL.len() + aws_wire::careen::Operation::ALL.len() + 1;
-    assert_eq!(control::operations::all().len(), known, "GetCallerIdentity, all of SSM's, all of our own");
+    let known = Operation::ALL.len() + aws_wire::careen::Operation::ALL.len() + crate::people::queries().len();
+    assert_eq!(control::operations::all().len(), known, "all of SSM's, STS's, IAM's and our own");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What the tests share: a fleet on either database, and requests.
 
-use access::Principal;
+use access::{Principal, Role};
 use aws_wire::ssm::Operation;
 use control::Context;
-use identifiers::{AccessKeyId, AccountId, Region, Scope};
+use identifiers::{AccessKeyId, AccountId, Region, Scope, UserName};
 use serde_json::Value;
 use testkit::fleet::{FleetDatabase, FleetOptions, SimulatedFleet};
 
@@ -55,7 +55,8 @@ pub(crate) fn home() -> Scope {
 
 pub(crate) fn root(account: &str) -> Principal {
     let access_key_id = AccessKeyId::parse("AKIAFLEETFLEETFLEET0").unwrap();
-    Principal::Root { account: AccountId::parse(account).unwrap(), access_key_id }
+    let (account, user) = (AccountId::parse(account).unwrap(), UserName::root());
+    Principal::Key { account, user, role: Role::Administrator, access_key_id }
 }
 
 /// A request of the administrator in another region.

@@ -2,5 +2,6 @@
 //! Written by `cargo xtask codegen` from `model/`; never edited by hand.
 
 pub mod careen;
+pub mod iam;
 pub mod ssm;
 pub mod sts;

@@ -35,7 +35,7 @@ impl Drop for Server<'_> {
 
 fn spawn(options: &Options, data: &Path, address: SocketAddr, tls: bool) -> anyhow::Result<Child> {
     let mut command = Command::new(&options.careen);
-    command.args(["server", "--listen", &address.to_string(), "--data"]).arg(data);
+    command.args(["server", "--listen", &address.to_string(), "--requests-per-second", "0", "--data"]).arg(data);
     if tls {
         command.arg("--tls");
     }

@@ -27,16 +27,24 @@ static LIST_AUDIT_RECORDS_REQUEST: Shape = Shape::structure(&[
 static SEQUENCE_NUMBER: Shape = Shape::long().at_least(0);
 static VERIFY_AUDIT_LOG_REQUEST: Shape = Shape::structure(&[optional("Head", &DIGEST)]);
 
-pub(super) static LIST_AUDIT_RECORDS: OperationShape =
-    OperationShape { name: "ListAuditRecords", errors: &["InvalidNextToken"], input: &LIST_AUDIT_RECORDS_REQUEST };
+pub(super) static LIST_AUDIT_RECORDS: OperationShape = OperationShape {
+    name: "ListAuditRecords",
+    errors: &["InvalidNextToken"],
+    input: &LIST_AUDIT_RECORDS_REQUEST,
+    output: None,
+};
 
 impl Input for super::ListAuditRecordsRequest {
     const OPERATION: crate::Operation = crate::Operation::Careen(super::Operation::ListAuditRecords);
     type Output = super::ListAuditRecordsResult;
 }
 
-pub(super) static GET_AUDIT_RECORD: OperationShape =
-    OperationShape { name: "GetAuditRecord", errors: &["ResourceNotFoundException"], input: &GET_AUDIT_RECORD_REQUEST };
+pub(super) static GET_AUDIT_RECORD: OperationShape = OperationShape {
+    name: "GetAuditRecord",
+    errors: &["ResourceNotFoundException"],
+    input: &GET_AUDIT_RECORD_REQUEST,
+    output: None,
+};
 
 impl Input for super::GetAuditRecordRequest {
     const OPERATION: crate::Operation = crate::Operation::Careen(super::Operation::GetAuditRecord);
@@ -44,7 +52,7 @@ impl Input for super::GetAuditRecordRequest {
 }
 
 pub(super) static VERIFY_AUDIT_LOG: OperationShape =
-    OperationShape { name: "VerifyAuditLog", errors: &[], input: &VERIFY_AUDIT_LOG_REQUEST };
+    OperationShape { name: "VerifyAuditLog", errors: &[], input: &VERIFY_AUDIT_LOG_REQUEST, output: None };
 
 impl Input for super::VerifyAuditLogRequest {
     const OPERATION: crate::Operation = crate::Operation::Careen(super::Operation::VerifyAuditLog);

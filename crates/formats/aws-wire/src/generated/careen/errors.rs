@@ -5,7 +5,7 @@ use crate::ErrorShape;
 
 /// The errors that any of the operations lists, by name.
 pub const ERRORS: &[ErrorShape] = &[
-    ErrorShape { name: "InvalidInstanceId", message_member: Some("Message"), server_fault: false },
-    ErrorShape { name: "InvalidNextToken", message_member: Some("Message"), server_fault: false },
-    ErrorShape { name: "ResourceNotFoundException", message_member: Some("Message"), server_fault: false },
+    ErrorShape { name: "InvalidInstanceId", message_member: Some("Message"), http_status: 400 },
+    ErrorShape { name: "InvalidNextToken", message_member: Some("Message"), http_status: 400 },
+    ErrorShape { name: "ResourceNotFoundException", message_member: Some("Message"), http_status: 400 },
 ];

@@ -23,6 +23,7 @@ pub(super) static LIST_PACKAGE_CHANGES: OperationShape = OperationShape {
     name: "ListPackageChanges",
     errors: &["InvalidInstanceId", "InvalidNextToken"],
     input: &LIST_PACKAGE_CHANGES_REQUEST,
+    output: None,
 };
 
 impl Input for super::ListPackageChangesRequest {
@@ -34,6 +35,7 @@ pub(super) static GET_EFFECTIVE_PATCH_BASELINE: OperationShape = OperationShape 
     name: "GetEffectivePatchBaseline",
     errors: &["InvalidInstanceId"],
     input: &GET_EFFECTIVE_PATCH_BASELINE_REQUEST,
+    output: None,
 };
 
 impl Input for super::GetEffectivePatchBaselineRequest {
@@ -45,6 +47,7 @@ pub(super) static LIST_PATCH_REASONS: OperationShape = OperationShape {
     name: "ListPatchReasons",
     errors: &["InvalidInstanceId", "InvalidNextToken"],
     input: &LIST_PATCH_REASONS_REQUEST,
+    output: None,
 };
 
 impl Input for super::ListPatchReasonsRequest {

@@ -8,7 +8,7 @@ use crate::shape::Shape;
 static GET_SERVER_INFORMATION_REQUEST: Shape = Shape::structure(&[]);
 
 pub(super) static GET_SERVER_INFORMATION: OperationShape =
-    OperationShape { name: "GetServerInformation", errors: &[], input: &GET_SERVER_INFORMATION_REQUEST };
+    OperationShape { name: "GetServerInformation", errors: &[], input: &GET_SERVER_INFORMATION_REQUEST, output: None };
 
 impl Input for super::GetServerInformationRequest {
     const OPERATION: crate::Operation = crate::Operation::Careen(super::Operation::GetServerInformation);

@@ -43,6 +43,7 @@ pub(super) static CREATE_ACTIVATION: OperationShape = OperationShape {
     name: "CreateActivation",
     errors: &["InvalidParameters", "InternalServerError"],
     input: &CREATE_ACTIVATION_REQUEST,
+    output: None,
 };
 
 impl Input for super::CreateActivationRequest {
@@ -54,6 +55,7 @@ pub(super) static DELETE_ACTIVATION: OperationShape = OperationShape {
     name: "DeleteActivation",
     errors: &["InvalidActivationId", "InvalidActivation", "InternalServerError", "TooManyUpdates"],
     input: &DELETE_ACTIVATION_REQUEST,
+    output: None,
 };
 
 impl Input for super::DeleteActivationRequest {
@@ -65,6 +67,7 @@ pub(super) static DESCRIBE_ACTIVATIONS: OperationShape = OperationShape {
     name: "DescribeActivations",
     errors: &["InvalidFilter", "InvalidNextToken", "InternalServerError"],
     input: &DESCRIBE_ACTIVATIONS_REQUEST,
+    output: None,
 };
 
 impl Input for super::DescribeActivationsRequest {

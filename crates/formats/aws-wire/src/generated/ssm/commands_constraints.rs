@@ -108,6 +108,7 @@ pub(super) static SEND_COMMAND: OperationShape = OperationShape {
         "InvalidNotificationConfig",
     ],
     input: &SEND_COMMAND_REQUEST,
+    output: None,
 };
 
 impl Input for super::SendCommandRequest {
@@ -119,6 +120,7 @@ pub(super) static LIST_COMMANDS: OperationShape = OperationShape {
     name: "ListCommands",
     errors: &["InternalServerError", "InvalidCommandId", "InvalidInstanceId", "InvalidFilterKey", "InvalidNextToken"],
     input: &LIST_COMMANDS_REQUEST,
+    output: None,
 };
 
 impl Input for super::ListCommandsRequest {
@@ -130,6 +132,7 @@ pub(super) static LIST_COMMAND_INVOCATIONS: OperationShape = OperationShape {
     name: "ListCommandInvocations",
     errors: &["InternalServerError", "InvalidCommandId", "InvalidInstanceId", "InvalidFilterKey", "InvalidNextToken"],
     input: &LIST_COMMAND_INVOCATIONS_REQUEST,
+    output: None,
 };
 
 impl Input for super::ListCommandInvocationsRequest {
@@ -147,6 +150,7 @@ pub(super) static GET_COMMAND_INVOCATION: OperationShape = OperationShape {
         "InvocationDoesNotExist",
     ],
     input: &GET_COMMAND_INVOCATION_REQUEST,
+    output: None,
 };
 
 impl Input for super::GetCommandInvocationRequest {
@@ -158,6 +162,7 @@ pub(super) static CANCEL_COMMAND: OperationShape = OperationShape {
     name: "CancelCommand",
     errors: &["InternalServerError", "InvalidCommandId", "InvalidInstanceId", "DuplicateInstanceId"],
     input: &CANCEL_COMMAND_REQUEST,
+    output: None,
 };
 
 impl Input for super::CancelCommandRequest {

@@ -53,6 +53,7 @@ pub(super) static GET_DOCUMENT: OperationShape = OperationShape {
     name: "GetDocument",
     errors: &["InternalServerError", "InvalidDocument", "InvalidDocumentVersion"],
     input: &GET_DOCUMENT_REQUEST,
+    output: None,
 };
 
 impl Input for super::GetDocumentRequest {
@@ -64,6 +65,7 @@ pub(super) static DESCRIBE_DOCUMENT: OperationShape = OperationShape {
     name: "DescribeDocument",
     errors: &["InternalServerError", "InvalidDocument", "InvalidDocumentVersion"],
     input: &DESCRIBE_DOCUMENT_REQUEST,
+    output: None,
 };
 
 impl Input for super::DescribeDocumentRequest {
@@ -75,6 +77,7 @@ pub(super) static LIST_DOCUMENTS: OperationShape = OperationShape {
     name: "ListDocuments",
     errors: &["InternalServerError", "InvalidNextToken", "InvalidFilterKey"],
     input: &LIST_DOCUMENTS_REQUEST,
+    output: None,
 };
 
 impl Input for super::ListDocumentsRequest {
@@ -92,6 +95,7 @@ pub(super) static DESCRIBE_DOCUMENT_PERMISSION: OperationShape = OperationShape 
         "InvalidDocumentOperation",
     ],
     input: &DESCRIBE_DOCUMENT_PERMISSION_REQUEST,
+    output: None,
 };
 
 impl Input for super::DescribeDocumentPermissionRequest {

@@ -45,6 +45,7 @@ pub(super) static DESCRIBE_INSTANCE_INFORMATION: OperationShape = OperationShape
         "InvalidFilterKey",
     ],
     input: &DESCRIBE_INSTANCE_INFORMATION_REQUEST,
+    output: None,
 };
 
 impl Input for super::DescribeInstanceInformationRequest {
@@ -56,6 +57,7 @@ pub(super) static DEREGISTER_MANAGED_INSTANCE: OperationShape = OperationShape {
     name: "DeregisterManagedInstance",
     errors: &["InvalidInstanceId", "InternalServerError"],
     input: &DEREGISTER_MANAGED_INSTANCE_REQUEST,
+    output: None,
 };
 
 impl Input for super::DeregisterManagedInstanceRequest {
@@ -67,6 +69,7 @@ pub(super) static UPDATE_MANAGED_INSTANCE_ROLE: OperationShape = OperationShape 
     name: "UpdateManagedInstanceRole",
     errors: &["InvalidInstanceId", "InternalServerError"],
     input: &UPDATE_MANAGED_INSTANCE_ROLE_REQUEST,
+    output: None,
 };
 
 impl Input for super::UpdateManagedInstanceRoleRequest {

@@ -90,6 +90,7 @@ pub(super) static CREATE_PATCH_BASELINE: OperationShape = OperationShape {
     name: "CreatePatchBaseline",
     errors: &["IdempotentParameterMismatch", "ResourceLimitExceededException", "InternalServerError"],
     input: &CREATE_PATCH_BASELINE_REQUEST,
+    output: None,
 };
 
 impl Input for super::CreatePatchBaselineRequest {
@@ -101,6 +102,7 @@ pub(super) static UPDATE_PATCH_BASELINE: OperationShape = OperationShape {
     name: "UpdatePatchBaseline",
     errors: &["DoesNotExistException", "InternalServerError"],
     input: &UPDATE_PATCH_BASELINE_REQUEST,
+    output: None,
 };
 
 impl Input for super::UpdatePatchBaselineRequest {
@@ -112,6 +114,7 @@ pub(super) static GET_PATCH_BASELINE: OperationShape = OperationShape {
     name: "GetPatchBaseline",
     errors: &["DoesNotExistException", "InvalidResourceId", "InternalServerError"],
     input: &GET_PATCH_BASELINE_REQUEST,
+    output: None,
 };
 
 impl Input for super::GetPatchBaselineRequest {
@@ -123,6 +126,7 @@ pub(super) static DELETE_PATCH_BASELINE: OperationShape = OperationShape {
     name: "DeletePatchBaseline",
     errors: &["ResourceInUseException", "InternalServerError"],
     input: &DELETE_PATCH_BASELINE_REQUEST,
+    output: None,
 };
 
 impl Input for super::DeletePatchBaselineRequest {
@@ -134,6 +138,7 @@ pub(super) static DESCRIBE_PATCH_BASELINES: OperationShape = OperationShape {
     name: "DescribePatchBaselines",
     errors: &["InternalServerError"],
     input: &DESCRIBE_PATCH_BASELINES_REQUEST,
+    output: None,
 };
 
 impl Input for super::DescribePatchBaselinesRequest {
@@ -145,6 +150,7 @@ pub(super) static REGISTER_DEFAULT_PATCH_BASELINE: OperationShape = OperationSha
     name: "RegisterDefaultPatchBaseline",
     errors: &["InvalidResourceId", "DoesNotExistException", "InternalServerError"],
     input: &REGISTER_DEFAULT_PATCH_BASELINE_REQUEST,
+    output: None,
 };
 
 impl Input for super::RegisterDefaultPatchBaselineRequest {
@@ -156,6 +162,7 @@ pub(super) static GET_DEFAULT_PATCH_BASELINE: OperationShape = OperationShape {
     name: "GetDefaultPatchBaseline",
     errors: &["InternalServerError"],
     input: &GET_DEFAULT_PATCH_BASELINE_REQUEST,
+    output: None,
 };
 
 impl Input for super::GetDefaultPatchBaselineRequest {

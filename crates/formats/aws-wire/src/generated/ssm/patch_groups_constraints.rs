@@ -30,6 +30,7 @@ pub(super) static REGISTER_PATCH_BASELINE_FOR_PATCH_GROUP: OperationShape = Oper
         "InternalServerError",
     ],
     input: &REGISTER_PATCH_BASELINE_FOR_PATCH_GROUP_REQUEST,
+    output: None,
 };
 
 impl Input for super::RegisterPatchBaselineForPatchGroupRequest {
@@ -41,6 +42,7 @@ pub(super) static DEREGISTER_PATCH_BASELINE_FOR_PATCH_GROUP: OperationShape = Op
     name: "DeregisterPatchBaselineForPatchGroup",
     errors: &["InvalidResourceId", "InternalServerError"],
     input: &DEREGISTER_PATCH_BASELINE_FOR_PATCH_GROUP_REQUEST,
+    output: None,
 };
 
 impl Input for super::DeregisterPatchBaselineForPatchGroupRequest {
@@ -52,6 +54,7 @@ pub(super) static GET_PATCH_BASELINE_FOR_PATCH_GROUP: OperationShape = Operation
     name: "GetPatchBaselineForPatchGroup",
     errors: &["InternalServerError"],
     input: &GET_PATCH_BASELINE_FOR_PATCH_GROUP_REQUEST,
+    output: None,
 };
 
 impl Input for super::GetPatchBaselineForPatchGroupRequest {
@@ -63,6 +66,7 @@ pub(super) static DESCRIBE_PATCH_GROUPS: OperationShape = OperationShape {
     name: "DescribePatchGroups",
     errors: &["InternalServerError"],
     input: &DESCRIBE_PATCH_GROUPS_REQUEST,
+    output: None,
 };
 
 impl Input for super::DescribePatchGroupsRequest {

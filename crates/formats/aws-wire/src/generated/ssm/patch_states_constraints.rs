@@ -23,6 +23,7 @@ pub(super) static DESCRIBE_INSTANCE_PATCH_STATES: OperationShape = OperationShap
     name: "DescribeInstancePatchStates",
     errors: &["InternalServerError", "InvalidNextToken"],
     input: &DESCRIBE_INSTANCE_PATCH_STATES_REQUEST,
+    output: None,
 };
 
 impl Input for super::DescribeInstancePatchStatesRequest {
@@ -34,6 +35,7 @@ pub(super) static DESCRIBE_INSTANCE_PATCHES: OperationShape = OperationShape {
     name: "DescribeInstancePatches",
     errors: &["InternalServerError", "InvalidInstanceId", "InvalidFilter", "InvalidNextToken"],
     input: &DESCRIBE_INSTANCE_PATCHES_REQUEST,
+    output: None,
 };
 
 impl Input for super::DescribeInstancePatchesRequest {

@@ -26,6 +26,7 @@ pub(super) static ADD_TAGS_TO_RESOURCE: OperationShape = OperationShape {
     name: "AddTagsToResource",
     errors: &["InvalidResourceType", "InvalidResourceId", "InternalServerError", "TooManyTagsError", "TooManyUpdates"],
     input: &ADD_TAGS_TO_RESOURCE_REQUEST,
+    output: None,
 };
 
 impl Input for super::AddTagsToResourceRequest {
@@ -37,6 +38,7 @@ pub(super) static REMOVE_TAGS_FROM_RESOURCE: OperationShape = OperationShape {
     name: "RemoveTagsFromResource",
     errors: &["InvalidResourceType", "InvalidResourceId", "InternalServerError", "TooManyUpdates"],
     input: &REMOVE_TAGS_FROM_RESOURCE_REQUEST,
+    output: None,
 };
 
 impl Input for super::RemoveTagsFromResourceRequest {
@@ -48,6 +50,7 @@ pub(super) static LIST_TAGS_FOR_RESOURCE: OperationShape = OperationShape {
     name: "ListTagsForResource",
     errors: &["InvalidResourceType", "InvalidResourceId", "InternalServerError"],
     input: &LIST_TAGS_FOR_RESOURCE_REQUEST,
+    output: None,
 };
 
 impl Input for super::ListTagsForResourceRequest {
