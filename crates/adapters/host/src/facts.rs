@@ -29,6 +29,7 @@ pub fn facts(host: &HostRoot, agent_version: &str, toward: Option<&str>) -> Host
         agent_version: agent_version.to_owned(),
         privileged: host.privileged,
         policy: String::new(),
+        agent_instance: String::new(),
     }
 }
 

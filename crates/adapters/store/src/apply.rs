@@ -61,11 +61,11 @@ impl From<Failure> for ApplyError {
     }
 }
 
-/// Checks and raises the revisions of `changes` and writes its rows, or returns why not. [`logs_append`] follows, once for
-/// all members of the transaction.
+/// Checks and raises the revisions of `changes` and writes its rows, or returns why not: SQLite's way, PostgreSQL's writers do
+/// it for a batch at once. [`logs_append`] follows, once for all members of the transaction.
 ///
-/// Locks are taken in one order everywhere: revisions sorted by aggregate, then what is written, the scopes' sequences
-/// last, so that they are held for the shortest time.
+/// PostgreSQL's locks are taken in one order everywhere: revisions sorted by aggregate, then what is written, the scopes'
+/// sequences last, so that they are held for the shortest time.
 pub(crate) async fn apply_rows(
     connection: &mut Connection<'_>,
     scope: &Scope,
@@ -106,7 +106,7 @@ pub(crate) struct Hold {
 }
 
 /// Each aggregate once, sorted.
-fn held(changes: &Changes<Write>) -> Result<BTreeMap<&Aggregate, Hold>, Failure> {
+pub(crate) fn held(changes: &Changes<Write>) -> Result<BTreeMap<&Aggregate, Hold>, Failure> {
     let mut held: BTreeMap<&Aggregate, Hold> = BTreeMap::new();
     for (aggregate, revision) in &changes.read {
         let hold = held.entry(aggregate).or_default();
@@ -121,8 +121,7 @@ fn held(changes: &Changes<Write>) -> Result<BTreeMap<&Aggregate, Hold>, Failure>
     Ok(held)
 }
 
-/// Checks what was read and gives what is touched its next revision; on PostgreSQL both stay locked until the end.
-/// A conflict has changed nothing.
+/// Checks what was read and gives what is touched its next revision. A conflict has changed nothing.
 async fn hold_revision(
     connection: &mut Connection<'_>,
     scope: &Scope,
@@ -170,29 +169,10 @@ async fn touch(
     Ok(changed == 1)
 }
 
-/// The revision now. On PostgreSQL it is locked, and what was never written gets a row to lock, so that nobody can write it
-/// for the first time beside us.
+/// The revision now. The one writer needs no locks.
 async fn look(connection: &mut Connection<'_>, scope: &Scope, aggregate: &Aggregate) -> Result<Revision, Failure> {
-    let key = aggregate_key(scope, aggregate);
-    let row = match connection {
-        // The one writer needs no locks.
-        Connection::Sqlite(_) => {
-            let sql = "SELECT revision FROM aggregate WHERE account = $1 AND region = $2 AND kind = $3 AND id = $4";
-            connection.fetch_optional(sql, key).await?
-        }
-        Connection::Postgres(_) => {
-            let sql =
-                "SELECT revision FROM aggregate WHERE account = $1 AND region = $2 AND kind = $3 AND id = $4 FOR SHARE";
-            let insert = "INSERT INTO aggregate (account, region, kind, id, revision) VALUES ($1, $2, $3, $4, 0) ON CONFLICT DO NOTHING";
-            let row = connection.fetch_optional(sql, key.clone()).await?;
-            if row.is_none() {
-                connection.execute(insert, key.clone()).await?;
-                connection.fetch_optional(sql, key).await?
-            } else {
-                row
-            }
-        }
-    };
+    let sql = "SELECT revision FROM aggregate WHERE account = $1 AND region = $2 AND kind = $3 AND id = $4";
+    let row = connection.fetch_optional(sql, aggregate_key(scope, aggregate)).await?;
     Ok(Revision(row.map(|row| row.int("revision")).transpose()?.unwrap_or(0)))
 }
 
@@ -289,7 +269,7 @@ async fn audit_append(
     }
     let head =
         "INSERT INTO audit (account, region, seq, at, request_id, principal, source_address, action, resource, outcome,
-        state_before, state_after) VALUES";
+        state_before, state_after)";
     insert_rows(connection, head, rows, "").await?;
     Ok(ranges)
 }
@@ -307,7 +287,7 @@ async fn event_append(
             rows.push(values![&scope.account, &scope.region, seq, event.at, &event.kind, &event.subject, body]);
         }
     }
-    let head = "INSERT INTO event (account, region, seq, at, kind, subject, body) VALUES";
+    let head = "INSERT INTO event (account, region, seq, at, kind, subject, body)";
     insert_rows(connection, head, rows, "").await?;
     Ok(ranges)
 }

@@ -69,6 +69,24 @@ impl Connection<'_> {
         }
     }
 
+    /// All rows of a statement of PostgreSQL whose values are arrays, one for each column. `None`: this is SQLite, which has none.
+    pub(crate) async fn fetch_arrays(
+        &mut self,
+        sql: impl SqlSafeStr,
+        columns: Vec<Array>,
+    ) -> Result<Option<Vec<Row>>, sqlx::Error> {
+        let Self::Postgres(c) = self else { return Ok(None) };
+        let mut query = sqlx::query::<Postgres>(sql);
+        for column in columns {
+            query = match column {
+                Array::Ints(values) => query.bind(values),
+                Array::Texts(values) => query.bind(values),
+                Array::Blobs(values) => query.bind(values),
+            };
+        }
+        Ok(Some(wrapped(query.fetch_all(&mut **c).await?, Row::Postgres)))
+    }
+
     /// Several statements without values, e.g. a migration.
     pub(crate) async fn execute_script(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
         match self {
@@ -76,6 +94,42 @@ impl Connection<'_> {
             Self::Postgres(c) => sqlx::raw_sql(sql).execute(&mut **c).await.map(drop),
         }
     }
+}
+
+/// One column of many rows.
+pub(crate) enum Array {
+    Ints(Vec<Option<i64>>),
+    Texts(Vec<Option<String>>),
+    Blobs(Vec<Option<Vec<u8>>>),
+}
+
+impl Array {
+    /// Rows turned into columns. Each row has the same columns, of the same types.
+    pub(crate) fn columns(rows: Vec<Vec<Value>>) -> Vec<Self> {
+        let count = rows.len();
+        let mut columns: Vec<Self> = Vec::new();
+        for row in rows {
+            for (index, value) in row.into_iter().enumerate() {
+                match (columns.get_mut(index), value) {
+                    (None, Value::Int(v)) => columns.push(Self::Ints(first_of(v, count))),
+                    (None, Value::Text(v)) => columns.push(Self::Texts(first_of(v, count))),
+                    (None, Value::Blob(v)) => columns.push(Self::Blobs(first_of(v, count))),
+                    (Some(Self::Ints(values)), Value::Int(v)) => values.push(v),
+                    (Some(Self::Texts(values)), Value::Text(v)) => values.push(v),
+                    (Some(Self::Blobs(values)), Value::Blob(v)) => values.push(v),
+                    // A row of other types makes its column too short, which PostgreSQL fills with NULL and our tables refuse.
+                    _ => {}
+                }
+            }
+        }
+        columns
+    }
+}
+
+fn first_of<T>(first: T, count: usize) -> Vec<T> {
+    let mut values = Vec::with_capacity(count);
+    values.push(first);
+    values
 }
 
 fn wrapped<R>(rows: Vec<R>, wrap: impl Fn(R) -> Row) -> Vec<Row> {

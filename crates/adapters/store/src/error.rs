@@ -1,4 +1,5 @@
 use changes::{Aggregate, Revision};
+use identifiers::NodeId;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -70,6 +71,12 @@ pub enum ApplyError {
         kind: &'static str,
         /// Its natural key, for people.
         id: String,
+    },
+    /// Another connection of the node is newer, or it was sent away: what came over this one does not count.
+    #[error("another connection of {node} is newer")]
+    Superseded {
+        /// Whose.
+        node: NodeId,
     },
     /// The inventory delta starts from another inventory than the stored one: ask for a full one.
     #[error("the inventory delta does not start from the stored inventory")]

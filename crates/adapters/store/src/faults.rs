@@ -24,7 +24,11 @@ pub enum Fault {
 
 /// What is to go wrong at one handle.
 #[derive(Clone, Default)]
-pub(crate) struct Faults(Arc<Mutex<Option<Fault>>>);
+pub(crate) struct Faults {
+    now: Arc<Mutex<Option<Fault>>>,
+    /// Whether several stand for what shares one database.
+    pub(crate) shared: bool,
+}
 
 fn gone() -> String {
     "a simulated fault".to_owned()
@@ -32,11 +36,11 @@ fn gone() -> String {
 
 impl Faults {
     fn is(&self, fault: Fault) -> bool {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == Some(fault)
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) == Some(fault)
     }
 
     fn set(&self, fault: Option<Fault>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     pub(crate) fn before_commit(&self) -> Result<(), ApplyError> {
@@ -62,10 +66,10 @@ impl Faults {
 }
 
 impl Store {
-    /// Another process's handle on the same database, with faults of its own.
+    /// Another process's handle on the same database, with faults of its own; `alone`: it has the database for itself.
     #[must_use]
-    pub fn of_another_process(&self) -> Self {
-        Self { faults: Faults::default(), ..self.clone() }
+    pub fn of_another_process(&self, alone: bool) -> Self {
+        Self { faults: Faults { shared: !alone, ..Faults::default() }, ..self.clone() }
     }
 
     /// Lets something go wrong at this handle and its clones; `None`: no more.

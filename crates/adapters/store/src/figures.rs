@@ -105,7 +105,7 @@ impl Counters {
     pub(crate) fn wrote<T>(&self, result: &Result<T, ApplyError>, took: Duration) {
         let outcome = match result {
             Ok(_) => 0,
-            Err(ApplyError::Conflict { .. }) => 1,
+            Err(ApplyError::Conflict { .. } | ApplyError::Superseded { .. }) => 1,
             Err(ApplyError::Duplicate { .. }) => 2,
             Err(ApplyError::InventoryMismatch { .. }) => 3,
             Err(ApplyError::ReadOnly(_)) => 4,

@@ -54,7 +54,7 @@ pub(crate) async fn hold_together(
     let touched = held.iter().filter(|(_, hold)| hold.touched);
     let rows =
         touched.map(|(aggregate, _)| values![&scope.account, &scope.region, aggregate.kind, &aggregate.id, 1_i64]);
-    let head = "INSERT INTO aggregate (account, region, kind, id, revision) VALUES";
+    let head = "INSERT INTO aggregate (account, region, kind, id, revision)";
     let tail = "ON CONFLICT (account, region, kind, id) DO UPDATE SET revision = aggregate.revision + 1";
     Ok(insert_rows(connection, head, rows.collect(), tail).await.map(drop)?)
 }
@@ -111,7 +111,7 @@ async fn invocations_put(
         ]);
     }
     let head = "INSERT INTO invocation (account, region, command_id, node_id, instance_name, job_id, state, trace, requested_at,
-        sent_at, started_at, finished_at, delivery_until, expires_at, steps) VALUES";
+        sent_at, started_at, finished_at, delivery_until, expires_at, steps)";
     let tail =
         "ON CONFLICT (account, region, command_id, node_id) DO UPDATE SET instance_name = excluded.instance_name,
         job_id = excluded.job_id, state = excluded.state, trace = excluded.trace, requested_at = excluded.requested_at,

@@ -11,15 +11,18 @@ use std::time::SystemTime;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Migration {
     pub(crate) version: i64,
+    /// The oldest schema whose program may still run once this step is taken.
+    pub(crate) serves_from: i64,
     pub(crate) name: &'static str,
     pub(crate) sqlite: &'static str,
     pub(crate) postgres: &'static str,
 }
 
 macro_rules! migrations {
-    ($($version:literal $file:literal),* $(,)?) => {
+    ($($version:literal from $serves_from:literal $file:literal),* $(,)?) => {
         &[$(Migration {
             version: $version,
+            serves_from: $serves_from,
             name: $file,
             sqlite: include_str!(concat!("../migrations/sqlite/", $file, ".sql")),
             postgres: include_str!(concat!("../migrations/postgres/", $file, ".sql")),
@@ -29,7 +32,7 @@ macro_rules! migrations {
 
 /// All of them, oldest first. Forward only: expand in one version, contract in a later one, so that the version before
 /// can still run beside it.
-pub(crate) const MIGRATIONS: &[Migration] = migrations![1 "0001_first", 2 "0002_ground_floor"];
+pub(crate) const MIGRATIONS: &[Migration] = migrations![1 from 1 "0001_first", 2 from 1 "0002_ground_floor"];
 
 /// Serialises servers that migrate one PostgreSQL database at once: an arbitrary number, ours alone.
 const ADVISORY_LOCK: i64 = 0x0ca2_ee17;
@@ -50,7 +53,12 @@ pub(crate) async fn migrate(
         refuse_unfinished(connection).await?;
     }
     if found > known {
-        return Err(OpenError::NewerSchema { found, known });
+        // A newer program has been here. Where it left what this one needs, both may work, so that an update can be rolled back.
+        if serves_from(connection).await?.is_none_or(|oldest| known < oldest) {
+            return Err(OpenError::NewerSchema { found, known });
+        }
+        tracing::warn!(found, known, "the database has a newer schema, which this program can work with");
+        return Ok(None);
     }
     let backup = match file {
         Some(file) if found > 0 && found < known && !restoring => Some(back_up(connection, file, known).await?),
@@ -80,7 +88,7 @@ pub(crate) async fn step(connection: &mut Connection<'_>, migration: &Migration)
         Connection::Postgres(_) => {
             connection
                 .fetch_all(
-                    "SELECT set_config('lock_timeout', '0', TRUE), pg_advisory_xact_lock($1)",
+                    "SELECT set_config('lock_timeout', '0', TRUE), set_config('statement_timeout', '0', TRUE), pg_advisory_xact_lock($1)",
                     values![ADVISORY_LOCK],
                 )
                 .await?;
@@ -92,8 +100,19 @@ pub(crate) async fn step(connection: &mut Connection<'_>, migration: &Migration)
     // Nothing inserted: another server took this step while we waited for the lock.
     if connection.execute(sql, values![migration.version, migration.name, now()]).await? == 1 {
         connection.execute_script(script).await?;
+        // The first schema did not say it.
+        if migration.version > 1 {
+            let sql = "UPDATE schema_version SET serves_from = $1 WHERE version = $2";
+            connection.execute(sql, values![migration.serves_from, migration.version]).await?;
+        }
     }
     Ok(())
+}
+
+/// The oldest schema whose program may run on this database, as its newest step says; `None`: it does not say.
+async fn serves_from(connection: &mut Connection<'_>) -> Result<Option<i64>, sqlx::Error> {
+    let sql = "SELECT serves_from FROM schema_version ORDER BY version DESC LIMIT 1";
+    connection.fetch_optional(sql, vec![]).await?.map_or(Ok(None), |row| row.int_or_null("serves_from"))
 }
 
 /// The stored version; 0 for an empty database.
@@ -158,12 +177,14 @@ mod tests {
     const KNOWN: i64 = MIGRATIONS.len() as i64;
     const NEXT: Migration = Migration {
         version: KNOWN + 1,
+        serves_from: KNOWN + 1,
         name: "next_test",
         sqlite: "CREATE TABLE added (name TEXT NOT NULL); ALTER TABLE meta ADD COLUMN note TEXT",
         postgres: "",
     };
     const BROKEN: Migration = Migration {
         version: KNOWN + 1,
+        serves_from: KNOWN + 1,
         name: "broken_test",
         sqlite: "CREATE TABLE half (a TEXT); CREATE NONSENSE",
         postgres: "",
@@ -200,6 +221,23 @@ mod tests {
         let restored = Store::open_sqlite(&backup).await.unwrap();
         assert_eq!(restored.meta_get("name").await.unwrap().as_deref(), Some("before"));
         restored.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_program_goes_on_working_on_a_newer_schema_that_serves_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("careen.db");
+        let next = [MIGRATIONS, &[Migration { serves_from: KNOWN, ..NEXT }]].concat();
+        let store = Store::open_sqlite_with(&file, &next, false).await.unwrap();
+        put(&store, "of the newer one").await;
+        store.close().await;
+        let store = Store::open_sqlite(&file).await.unwrap();
+        assert_eq!(store.meta_get("name").await.unwrap().as_deref(), Some("of the newer one"));
+        put(&store, "of the older one").await;
+        store.close().await;
+        let store = Store::open_sqlite_with(&file, &next, false).await.unwrap();
+        assert_eq!(store.meta_get("name").await.unwrap().as_deref(), Some("of the older one"));
+        store.close().await;
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The few shapes of SQL text that are put together here. Every part is a `&'static str` of this crate; whatever comes
 //! from outside is a bound value.
 
-use crate::connection::Connection;
+use crate::connection::{Array, Connection, Row};
 use crate::value::Value;
 use identifiers::Scope;
 use sqlx::AssertSqlSafe;
@@ -104,19 +104,40 @@ pub(crate) async fn delete(
     connection.execute(AssertSqlSafe(sql), values_of(all)).await
 }
 
-/// How many rows go into one statement of [`insert_rows`].
+/// How many rows go into one statement of [`insert_rows`] on SQLite.
 const ROWS_PER_STATEMENT: usize = 64;
 
-/// Inserts many rows of the same columns with few statements. `head` ends with `VALUES`, `tail` may be an ON CONFLICT clause.
+/// Inserts many rows of the same columns with few statements. `head` ends with the list of columns, `tail` may be an ON CONFLICT
+/// clause.
 pub(crate) async fn insert_rows(
     connection: &mut Connection<'_>,
     head: &'static str,
     rows: Vec<Vec<Value>>,
     tail: &'static str,
 ) -> Result<(), sqlx::Error> {
+    insert_rows_returning(connection, head, rows, tail).await.map(drop)
+}
+
+/// The same; what a RETURNING in `tail` gives. On PostgreSQL it is one statement, whose text does not depend on how many rows
+/// there are.
+pub(crate) async fn insert_rows_returning(
+    connection: &mut Connection<'_>,
+    head: &'static str,
+    rows: Vec<Vec<Value>>,
+    tail: &'static str,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    if matches!(connection, Connection::Postgres(_)) {
+        let mut sql = format!("{head} SELECT * FROM unnest(");
+        listed(&mut sql, (1..=first.len()).map(|n| format!("${n}")), ", ");
+        let _ = write!(sql, ") {tail}");
+        let returned = connection.fetch_arrays(AssertSqlSafe(sql), Array::columns(rows)).await?;
+        return Ok(returned.unwrap_or_default());
+    }
     let mut rows = rows.into_iter().peekable();
+    let mut returned = Vec::new();
     while rows.peek().is_some() {
-        let mut sql = String::from(head);
+        let mut sql = format!("{head} VALUES");
         let mut values = Vec::new();
         for (index, row) in rows.by_ref().take(ROWS_PER_STATEMENT).enumerate() {
             sql.push_str(if index == 0 { " (" } else { ", (" });
@@ -127,9 +148,9 @@ pub(crate) async fn insert_rows(
         }
         sql.push(' ');
         sql.push_str(tail);
-        connection.execute(AssertSqlSafe(sql), values).await?;
+        returned.extend(connection.fetch_all(AssertSqlSafe(sql), values).await?);
     }
-    Ok(())
+    Ok(returned)
 }
 
 /// A SELECT whose conditions depend on what is asked for: the one builder of dynamic filters.

@@ -1,20 +1,20 @@
-use crate::apply::{Applied, Failure, apply_rows, logs_append};
+use crate::apply::{Applied, Failure};
 use crate::backup::BackupSource;
 use crate::connection::{Connection, Row};
 use crate::figures::{Counters, Figures, Moment};
 use crate::lock::{FileLock, create_private};
 use crate::migrations::{MIGRATIONS, Migration, migrate};
-use crate::pings::pings_put_in;
+use crate::pings::ConnectionClaim;
 use crate::statement::Select;
 use crate::value::Value;
 use crate::writability::Writability;
 use crate::write::Write;
 use crate::writer::{self, Job};
-use crate::{ApplyError, OpenError, ReadError, StoreUrl};
+use crate::{ApplyError, OpenError, ReadError, StoreUrl, error::Cause, postgres_writer};
 use changes::Changes;
-use identifiers::Scope;
+use identifiers::{NodeId, Scope};
 use nodes::Ping;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlSafeStr};
 use std::path::Path;
@@ -30,12 +30,18 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 /// Connections to PostgreSQL, for reading and writing.
 const POSTGRES_CONNECTIONS: u32 = 16;
-/// How often a transaction is tried again in which PostgreSQL saw a deadlock.
-const POSTGRES_ATTEMPTS: u32 = 5;
-/// How long a transaction waits for another's row before it tries again alone; see `apply_postgres`.
+/// How long a transaction waits for another's row before it tries again alone; see `postgres_writer`.
 const POSTGRES_LOCK_TIMEOUT: &str = "250ms";
-/// The first half of the advisory locks on scopes: an arbitrary number, ours alone.
-const POSTGRES_LOCK_SPACE: i64 = 0x0ca2_ee18;
+/// How long PostgreSQL works on one statement.
+const POSTGRES_STATEMENT_TIMEOUT: &str = "30s";
+/// How long PostgreSQL lets a transaction of ours do nothing: a replica that is paused in one must not hold up the others.
+const POSTGRES_IDLE_TIMEOUT: &str = "5s";
+/// How long we wait for an answer of PostgreSQL, all statements of a transaction together. A link that is cut says nothing.
+const POSTGRES_PATIENCE: Duration = Duration::from_secs(35);
+/// How long an idle connection may take to say that it is good.
+const CHECK_PATIENCE: Duration = Duration::from_secs(2);
+/// A connection that was not used for so long is looked at before it is used.
+const POSTGRES_UNCHECKED_MAX: Duration = Duration::from_secs(1);
 
 /// The database. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -49,7 +55,7 @@ pub struct Store {
 
 pub(crate) enum Backend {
     Sqlite { readers: SqlitePool, writer: mpsc::Sender<Job> },
-    Postgres { pool: PgPool },
+    Postgres { pool: PgPool, writers: mpsc::Sender<Job> },
 }
 
 impl std::fmt::Debug for Store {
@@ -127,12 +133,22 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .after_connect(|connection, _| Box::pin(async { refuse_standby(connection).await }))
+            .before_acquire(|connection, used| {
+                Box::pin(async move {
+                    // One that does not answer, or answers from a standby, is closed, and another opened.
+                    let check = tokio::time::timeout(CHECK_PATIENCE, refuse_standby(connection));
+                    Ok(used.idle_for < POSTGRES_UNCHECKED_MAX || matches!(check.await, Ok(Ok(()))))
+                })
+            })
             .connect_with(options)
             .await?;
         let mut connection = pool.acquire().await?;
         migrate(&mut Connection::Postgres(&mut connection), migrations, None, restoring).await?;
         drop(connection);
-        Ok(Self::of(Backend::Postgres { pool }, Arc::default()))
+        let writers = postgres_writer::start(&pool);
+        Ok(Self::of(Backend::Postgres { pool, writers }, Arc::default()))
     }
 
     fn of(backend: Backend, counters: Arc<Counters>) -> Self {
@@ -145,30 +161,66 @@ impl Store {
         }
     }
 
+    /// Whether no other process can have this database: it is a file that this one has locked.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        #[cfg(feature = "faults")]
+        if self.faults.shared {
+            return false;
+        }
+        matches!(*self.backend, Backend::Sqlite { .. })
+    }
+
+    pub(crate) fn postgres_pool(&self) -> Option<&PgPool> {
+        match &*self.backend {
+            Backend::Sqlite { .. } => None,
+            Backend::Postgres { pool, .. } => Some(pool),
+        }
+    }
+
+    /// Has something written, and waits until it is durable.
+    async fn write<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, ApplyError>>) -> Job) -> Result<T, ApplyError> {
+        let began = Instant::now();
+        let result = self.write_uncounted(job).await;
+        self.counters.wrote(&result, began.elapsed());
+        result
+    }
+
+    async fn write_uncounted<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, ApplyError>>) -> Job,
+    ) -> Result<T, ApplyError> {
+        #[cfg(feature = "faults")]
+        self.faults.before_commit()?;
+        let done = ask(self.writer(), job).await?;
+        #[cfg(feature = "faults")]
+        self.faults.after_commit()?;
+        Ok(done)
+    }
+
+    fn writer(&self) -> &mpsc::Sender<Job> {
+        match &*self.backend {
+            Backend::Sqlite { writer, .. } => writer,
+            Backend::Postgres { writers, .. } => writers,
+        }
+    }
+
     /// Applies a decision's changes, all or nothing, and returns once they are durable.
     ///
     /// # Errors
     /// See [`ApplyError`]; on [`ApplyError::Conflict`] load again and decide again.
     pub async fn apply(&self, scope: &Scope, changes: Changes<Write>) -> Result<Applied, ApplyError> {
-        let began = Instant::now();
-        let result = self.apply_uncounted(scope, changes).await;
-        self.counters.wrote(&result, began.elapsed());
+        let result = self.write(|answer| Job::Apply { scope: scope.clone(), changes, answer }).await;
         self.writability.note(&result);
         result
     }
 
-    async fn apply_uncounted(&self, scope: &Scope, changes: Changes<Write>) -> Result<Applied, ApplyError> {
-        #[cfg(feature = "faults")]
-        self.faults.before_commit()?;
-        let applied = match &*self.backend {
-            Backend::Sqlite { writer, .. } => {
-                ask(writer, |answer| Job::Apply { scope: scope.clone(), changes, answer }).await?
-            }
-            Backend::Postgres { pool } => apply_postgres(pool, scope, &changes).await?,
-        };
-        #[cfg(feature = "faults")]
-        self.faults.after_commit()?;
-        Ok(applied)
+    /// Makes a connection its node's newest.
+    ///
+    /// # Errors
+    /// [`ApplyError::Superseded`] where another was quicker; when the database cannot be written.
+    pub async fn connection_claim(&self, claim: ConnectionClaim) -> Result<(), ApplyError> {
+        self.write(|answer| Job::Claim { claim: Box::new(claim), answer }).await
     }
 
     /// Why nothing can be written at present (the disk is full, say), in the database's words; `None` while all is well.
@@ -177,37 +229,23 @@ impl Store {
         self.writability.read_only()
     }
 
-    /// Keeps the newest ping of each node: the hot path, without revisions, audit or events. The caller coalesces.
+    /// Keeps the last ping of each node: the hot path, without revisions, audit or events. The caller coalesces. Gives the
+    /// nodes whose ping did not come over their newest connection, and was not kept.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn pings_put(&self, pings: Vec<(Scope, Ping)>) -> Result<(), ApplyError> {
-        let began = Instant::now();
-        let result = self.pings_put_uncounted(pings).await;
-        self.counters.wrote(&result, began.elapsed());
-        result
-    }
-
-    async fn pings_put_uncounted(&self, pings: Vec<(Scope, Ping)>) -> Result<(), ApplyError> {
-        #[cfg(feature = "faults")]
-        self.faults.before_commit()?;
-        match &*self.backend {
-            Backend::Sqlite { writer, .. } => ask(writer, |answer| Job::Pings { pings, answer }).await,
-            Backend::Postgres { pool } => Ok(pings_put_postgres(pool, &pings).await?),
-        }
+    pub async fn pings_put(&self, pings: Vec<(Scope, Ping)>) -> Result<Vec<NodeId>, ApplyError> {
+        self.write(|answer| Job::Pings { pings, answer }).await
     }
 
     /// Ends what is being written and closes the database. Calls after it fail as [`ApplyError::Unavailable`].
     pub async fn close(&self) {
-        match &*self.backend {
-            Backend::Sqlite { readers, writer } => {
-                readers.close().await;
-                let (done, closed) = oneshot::channel();
-                if writer.send(Job::Close { done }).await.is_ok() {
-                    let _ = closed.await;
-                }
-            }
-            Backend::Postgres { pool } => pool.close().await,
+        if let Backend::Sqlite { readers, .. } = &*self.backend {
+            readers.close().await;
+        }
+        let (done, closed) = oneshot::channel();
+        if self.writer().send(Job::Close { done }).await.is_ok() {
+            let _ = closed.await;
         }
     }
 
@@ -222,7 +260,12 @@ impl Store {
                 let connection = options.connect().await?;
                 BackupSource::sqlite(connection, options.get_filename().to_owned(), None)
             }
-            Backend::Postgres { pool } => BackupSource::postgres(pool.connect_options().connect().await?),
+            Backend::Postgres { pool, .. } => {
+                // It takes as long as it takes, and waits for whoever writes the file.
+                let unhurried = [("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];
+                let options = (*pool.connect_options()).clone().options(unhurried);
+                BackupSource::postgres(options.connect().await?)
+            }
         })
     }
 
@@ -267,7 +310,7 @@ impl Store {
                     write_ahead_bytes: Some(size(Path::new(&log)).unwrap_or(0)),
                 }
             }
-            Backend::Postgres { pool } => {
+            Backend::Postgres { pool, .. } => {
                 let sql = "SELECT pg_database_size(current_database()) AS bytes";
                 let row = self.fetch_optional(sql, vec![]).await.ok().flatten();
                 Moment {
@@ -296,8 +339,9 @@ impl Store {
             Backend::Sqlite { readers, .. } => {
                 Connection::Sqlite(&mut *readers.acquire().await?).fetch_all(sql, values).await?
             }
-            Backend::Postgres { pool } => {
-                Connection::Postgres(&mut *pool.acquire().await?).fetch_all(sql, values).await?
+            Backend::Postgres { pool, .. } => {
+                let sql = sql.into_sql_str();
+                patiently(pool, async |c| Connection::Postgres(c).fetch_all(sql, values).await).await?
             }
         })
     }
@@ -313,8 +357,9 @@ impl Store {
             Backend::Sqlite { readers, .. } => {
                 Connection::Sqlite(&mut *readers.acquire().await?).fetch_optional(sql, values).await?
             }
-            Backend::Postgres { pool } => {
-                Connection::Postgres(&mut *pool.acquire().await?).fetch_optional(sql, values).await?
+            Backend::Postgres { pool, .. } => {
+                let sql = sql.into_sql_str();
+                patiently(pool, async |c| Connection::Postgres(c).fetch_optional(sql, values).await).await?
             }
         })
     }
@@ -346,7 +391,11 @@ pub(crate) fn postgres_options(url: &str) -> Result<PgConnectOptions, OpenError>
     let options: PgConnectOptions = url.parse().map_err(|_| OpenError::Address("postgres".to_owned()))?;
     Ok(options
         .application_name("careen")
-        .options([("lock_timeout", POSTGRES_LOCK_TIMEOUT)])
+        .options([
+            ("lock_timeout", POSTGRES_LOCK_TIMEOUT),
+            ("statement_timeout", POSTGRES_STATEMENT_TIMEOUT),
+            ("idle_in_transaction_session_timeout", POSTGRES_IDLE_TIMEOUT),
+        ])
         .statement_cache_capacity(256)
         .disable_statement_logging())
 }
@@ -361,49 +410,49 @@ pub(crate) async fn ask<T>(
     answered.await.map_err(|_| closed())?
 }
 
-/// Revisions are locked in order, but rows are written in the order that the decision gave, so that two decisions without
-/// a common aggregate may block each other. Whoever waits for long gives up and tries again with the scope for itself,
-/// sooner than PostgreSQL would look for deadlocks.
-async fn apply_postgres(pool: &PgPool, scope: &Scope, changes: &Changes<Write>) -> Result<Applied, Failure> {
-    let beside_others = "SELECT pg_advisory_xact_lock_shared(CAST($1 AS INTEGER), hashtext($2))";
-    let alone =
-        "SELECT set_config('lock_timeout', '0', TRUE), pg_advisory_xact_lock(CAST($1 AS INTEGER), hashtext($2))";
-    let mut lock = beside_others;
-    for _ in 1..POSTGRES_ATTEMPTS {
-        match apply_postgres_once(pool, scope, changes, lock).await {
-            Err(failure) if failure.is_worth_retrying() => lock = alone,
-            other => return other,
-        }
-    }
-    apply_postgres_once(pool, scope, changes, alone).await
-}
-
-async fn apply_postgres_once(
+/// Does something with a connection to PostgreSQL, within our patience. A connection that failed is not used again: it may lead
+/// to a server that is no longer the primary, or to nobody.
+pub(crate) async fn patiently<T, E>(
     pool: &PgPool,
-    scope: &Scope,
-    changes: &Changes<Write>,
-    lock: &'static str,
-) -> Result<Applied, Failure> {
-    // Dropped without COMMIT it is rolled back.
-    let mut transaction = pool.begin().await?;
-    let mut connection = Connection::Postgres(&mut transaction);
-    let name = format!("{}/{}", scope.account, scope.region);
-    connection.fetch_all(lock, crate::value::values![POSTGRES_LOCK_SPACE, name]).await?;
-    apply_rows(&mut connection, scope, changes).await?;
-    let applied = logs_append(&mut connection, &[(scope, changes)]).await?.pop();
-    transaction.commit().await?;
-    Ok(applied.unwrap_or(Applied { events: 0..0, audit: 0..0 }))
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, E>
+where
+    E: From<sqlx::Error> + IsFatal,
+{
+    let mut connection = pool.acquire().await?;
+    let done = tokio::time::timeout(POSTGRES_PATIENCE, work(&mut connection)).await;
+    let result = done.unwrap_or_else(|_| {
+        let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, "PostgreSQL does not answer");
+        Err(sqlx::Error::Io(silent).into())
+    });
+    if result.as_ref().is_err_and(IsFatal::is_fatal) {
+        drop(connection.detach());
+    }
+    result
 }
 
-async fn pings_put_postgres(pool: &PgPool, pings: &[(Scope, Ping)]) -> Result<(), Failure> {
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let mut transaction = pool.begin().await?;
-        match pings_put_in(&mut Connection::Postgres(&mut transaction), pings).await {
-            Ok(()) => return Ok(transaction.commit().await?),
-            Err(failure) if failure.is_worth_retrying() && attempts < POSTGRES_ATTEMPTS => {}
-            Err(failure) => return Err(failure),
-        }
+/// Whether after this failure the connection is no good.
+pub(crate) trait IsFatal {
+    fn is_fatal(&self) -> bool;
+}
+
+impl IsFatal for sqlx::Error {
+    fn is_fatal(&self) -> bool {
+        matches!(Cause::of(self), Cause::Unavailable | Cause::ReadOnly)
+    }
+}
+
+impl IsFatal for Failure {
+    fn is_fatal(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_fatal())
+    }
+}
+
+/// After a failover the address may still lead to the old primary, or already to a new standby.
+async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await?;
+    match standby {
+        false => Ok(()),
+        true => Err(sqlx::Error::Io(std::io::Error::other("the PostgreSQL server is a standby, not the primary"))),
     }
 }

@@ -9,6 +9,7 @@ use crate::tables::retention::RecordKind;
 use crate::tables::trust::TrustWrite;
 use access::Failures;
 use identifiers::{AccessKeyId, Scope, Timestamp, UserName};
+use nodes::Replica;
 
 /// Everything that can be written: each domain's writes, and those of the server itself.
 #[derive(Debug, Clone)]
@@ -69,6 +70,10 @@ pub enum RecordWrite {
         /// The instant.
         before: Timestamp,
     },
+    /// Inserts or renews the row of a server process (global).
+    ReplicaPut(Replica),
+    /// Removes the row of a server process that has stopped; its connections are over (global).
+    ReplicaDelete(String),
     /// Keeps the result under a client token; [`crate::ApplyError::Duplicate`] where the token was used before.
     IdempotencyPut(IdempotencyRow),
     /// Forgets the scope's client tokens used before an instant.
@@ -217,7 +222,8 @@ impl Write {
     /// Whether [`Write::apply`] may refuse: by a natural key that is taken, or a delta that does not fit.
     pub(crate) fn may_be_refused(&self) -> bool {
         match self {
-            Self::Node(_) | Self::Command(_) | Self::Trust(_) => false,
+            Self::Node(write) => matches!(write, nodes::Write::ConnectionHold { .. }),
+            Self::Command(_) | Self::Trust(_) => false,
             Self::Patch(write) => matches!(write, patching::Write::ReportPut(_)),
             Self::Inventory(write) => matches!(write, InventoryWrite::Apply(_)),
             Self::Audit(write) => matches!(write, AuditWrite::SealPut(_)),

@@ -6,19 +6,19 @@ use crate::apply::{Applied, Failure, apply_rows, logs_append, may_be_refused_hal
 use crate::connection::Connection;
 use crate::figures::Counters;
 use crate::lock::FileLock;
-use crate::pings::{PingPut, pings_put_in};
+use crate::pings::{ConnectionClaim, PingPut, claims_put_in, pings_put_in, superseded};
 use crate::write::Write;
 use changes::Changes;
-use identifiers::Scope;
+use identifiers::{NodeId, Scope};
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many members one transaction has at most.
-const BATCH_MEMBERS_MAX: usize = 256;
+pub(crate) const BATCH_MEMBERS_MAX: usize = 256;
 /// How many wait before a caller waits too.
-const QUEUE_MEMBERS_MAX: usize = 1024;
+pub(crate) const QUEUE_MEMBERS_MAX: usize = 1024;
 
 /// What is asked of the writer.
 pub(crate) enum Job {
@@ -27,9 +27,14 @@ pub(crate) enum Job {
         changes: Changes<Write>,
         answer: oneshot::Sender<Result<Applied, ApplyError>>,
     },
+    Claim {
+        claim: Box<ConnectionClaim>,
+        answer: oneshot::Sender<Result<(), ApplyError>>,
+    },
+    /// Answered with the nodes whose ping does not count.
     Pings {
         pings: Vec<PingPut>,
-        answer: oneshot::Sender<Result<(), ApplyError>>,
+        answer: oneshot::Sender<Result<Vec<NodeId>, ApplyError>>,
     },
     #[cfg(feature = "faults")]
     PagesMax {
@@ -67,7 +72,7 @@ async fn run(
                     let done = Connection::Sqlite(&mut connection).fetch_all(sql, vec![]).await;
                     drop(answer.send(done.map(drop).map_err(|e| ApplyError::from(Failure::from(e)))));
                 }
-                other => batch.push(Member { job: other, outcome: None }),
+                other => batch.push(Member::new(other)),
             }
         }
         if !batch.is_empty() {
@@ -93,21 +98,42 @@ async fn end(connection: SqliteConnection) {
     }
 }
 
-struct Member {
-    job: Job,
-    outcome: Option<Result<Applied, ApplyError>>,
+/// One job of a batch.
+pub(crate) struct Member {
+    pub(crate) job: Job,
+    pub(crate) outcome: Option<Result<Done, ApplyError>>,
+}
+
+/// What a member that was written gave.
+pub(crate) enum Done {
+    /// Where its events and audit records are; without any, nowhere.
+    Applied(Applied),
+    /// The nodes whose ping does not count.
+    Pings(Vec<NodeId>),
 }
 
 /// What applying changes without events and audit records gives.
-const NOTHING_LOGGED: Applied = Applied { events: 0..0, audit: 0..0 };
+pub(crate) const NOTHING_LOGGED: Applied = Applied { events: 0..0, audit: 0..0 };
 
 impl Member {
-    async fn apply(&self, connection: &mut Connection<'_>) -> Result<(), Failure> {
+    pub(crate) fn new(job: Job) -> Self {
+        Self { job, outcome: None }
+    }
+
+    async fn apply(&self, connection: &mut Connection<'_>) -> Result<Done, Failure> {
         match &self.job {
-            Job::Apply { scope, changes, .. } => apply_rows(connection, scope, changes).await,
-            Job::Pings { pings, .. } => pings_put_in(connection, pings).await,
-            _ => Ok(()),
+            Job::Apply { scope, changes, .. } => apply_rows(connection, scope, changes).await?,
+            Job::Claim { claim, .. } => {
+                let won = claims_put_in(connection, &[claim.as_ref()]).await? == [true];
+                return match won {
+                    true => Ok(Done::Applied(NOTHING_LOGGED)),
+                    false => Err(superseded(&claim.ping.node_id)),
+                };
+            }
+            Job::Pings { pings, .. } => return Ok(Done::Pings(pings_put_in(connection, pings).await?)),
+            _ => {}
         }
+        Ok(Done::Applied(NOTHING_LOGGED))
     }
 
     /// Whether it must be possible to undo this one alone.
@@ -115,12 +141,19 @@ impl Member {
         matches!(&self.job, Job::Apply { changes, .. } if may_be_refused_halfway(changes))
     }
 
-    fn answer(self) {
+    pub(crate) fn answer(self) {
         let outcome = self.outcome.unwrap_or_else(|| Err(ApplyError::Unavailable("the writer stopped".to_owned())));
         // Whoever asked may have gone; what was committed stays.
         match self.job {
-            Job::Apply { answer, .. } => drop(answer.send(outcome)),
-            Job::Pings { answer, .. } => drop(answer.send(outcome.map(drop))),
+            Job::Apply { answer, .. } => drop(answer.send(outcome.map(|done| match done {
+                Done::Applied(applied) => applied,
+                Done::Pings(_) => NOTHING_LOGGED,
+            }))),
+            Job::Claim { answer, .. } => drop(answer.send(outcome.map(drop))),
+            Job::Pings { answer, .. } => drop(answer.send(outcome.map(|done| match done {
+                Done::Applied(_) => Vec::new(),
+                Done::Pings(superseded) => superseded,
+            }))),
             _ => {}
         }
     }
@@ -153,42 +186,56 @@ async fn transaction(connection: &mut SqliteConnection, batch: &mut [Member]) ->
     let mut connection = Connection::Sqlite(connection);
     connection.execute("BEGIN IMMEDIATE", vec![]).await?;
     for member in batch.iter_mut() {
-        member.outcome = apply_member(&mut connection, member).await?.err().map(Err);
+        member.outcome = Some(apply_member(&mut connection, member).await?);
     }
-    let applied = batch.iter().filter(|member| member.outcome.is_none());
-    let logged = applied.filter_map(|member| match &member.job {
-        Job::Apply { scope, changes, .. } => Some((scope, changes)),
-        _ => None,
-    });
-    let mut places = logs_append(&mut connection, &logged.collect::<Vec<_>>()).await?.into_iter();
+    let places = append_logs(&mut connection, batch).await?;
     connection.execute("COMMIT", vec![]).await?;
-    for member in batch.iter_mut().filter(|member| member.outcome.is_none()) {
-        let logged = matches!(member.job, Job::Apply { .. });
-        let place = if logged { places.next() } else { None };
-        member.outcome = Some(Ok(place.unwrap_or(NOTHING_LOGGED)));
-    }
+    tell_places(batch, places);
     Ok(())
 }
 
+/// Appends the events and audit records of the members that were applied; their places, in the order of these.
+pub(crate) async fn append_logs(connection: &mut Connection<'_>, batch: &[Member]) -> Result<Vec<Applied>, Failure> {
+    let logged = batch.iter().filter_map(|member| match (&member.job, &member.outcome) {
+        (Job::Apply { scope, changes, .. }, Some(Ok(_))) => Some((scope, changes)),
+        _ => None,
+    });
+    logs_append(connection, &logged.collect::<Vec<_>>()).await
+}
+
+/// After the commit: gives each member that was applied its places.
+pub(crate) fn tell_places(batch: &mut [Member], places: Vec<Applied>) {
+    let mut places = places.into_iter();
+    for member in batch.iter_mut() {
+        if let (Job::Apply { .. }, Some(Ok(done))) = (&member.job, &mut member.outcome) {
+            *done = Done::Applied(places.next().unwrap_or(NOTHING_LOGGED));
+        }
+    }
+}
+
 /// The inner result is the member's own; the outer one is the transaction's.
-async fn apply_member(connection: &mut Connection<'_>, member: &Member) -> Result<Result<(), ApplyError>, Failure> {
+async fn apply_member(connection: &mut Connection<'_>, member: &Member) -> Result<Result<Done, ApplyError>, Failure> {
     let savepoint = member.needs_savepoint();
     if savepoint {
         connection.execute("SAVEPOINT member", vec![]).await?;
     }
-    let refused = match member.apply(connection).await {
-        Ok(()) => None,
+    let outcome = match member.apply(connection).await {
+        Ok(done) => Ok(done),
         // Without a savepoint nothing was written before a conflict; anything else was not to be expected.
-        Err(Failure::Refused(error)) if savepoint || matches!(error, ApplyError::Conflict { .. }) => Some(error),
+        Err(Failure::Refused(error)) if savepoint || is_refused_at_once(&error) => Err(error),
         Err(failure) => return Err(failure),
     };
     if savepoint {
-        if refused.is_some() {
+        if outcome.is_err() {
             connection.execute("ROLLBACK TO member", vec![]).await?;
         }
         connection.execute("RELEASE member", vec![]).await?;
     }
-    Ok(refused.map_or(Ok(()), Err))
+    Ok(outcome)
+}
+
+fn is_refused_at_once(error: &ApplyError) -> bool {
+    matches!(error, ApplyError::Conflict { .. } | ApplyError::Superseded { .. })
 }
 
 async fn roll_back(connection: &mut SqliteConnection) {

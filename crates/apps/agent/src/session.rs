@@ -5,7 +5,7 @@ use crate::connection::{Connection, Heard};
 use crate::handshake::{self, Ground, Welcome};
 use crate::output::Outlets;
 use crate::work::Work;
-use agent_wire::{FromServer, HostFacts, ToServer, ToServerBody};
+use agent_wire::{FromServer, HEARTBEAT_ID_MIN, HostFacts, ToServer, ToServerBody};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,6 +40,9 @@ struct Session<'a> {
     sent_up_to: u64,
     unacknowledged: Vec<u64>,
     acknowledged_at: Instant,
+    /// The last heartbeat sent, counted from 0, and since when one waits for its acknowledgement.
+    heartbeats_sent: u64,
+    heartbeat_waits_since: Option<Instant>,
     heard_at: Instant,
     outlets: Outlets,
     /// When the next piece of output may go.
@@ -82,6 +85,8 @@ pub(crate) async fn serve(work: &RefCell<Work>, ending: &mut watch::Receiver<boo
         sent_up_to: 0,
         unacknowledged: Vec::new(),
         acknowledged_at: heard_at,
+        heartbeats_sent: 0,
+        heartbeat_waits_since: None,
         heard_at,
         outlets: Outlets::default(),
         output_at: heard_at,
@@ -163,8 +168,14 @@ impl Session<'_> {
 
     async fn beat(&mut self, beats: u32) -> Result<(), AgentError> {
         let boot_id = self.work.borrow().boot_id.clone();
-        self.connection.send(&ToServer { id: 0, body: ToServerBody::Heartbeat { boot_id } }).await?;
-        if !self.unacknowledged.is_empty() && self.acknowledged_at.elapsed() >= ACKNOWLEDGEMENT_PATIENCE {
+        self.heartbeats_sent += 1;
+        let id = HEARTBEAT_ID_MIN + self.heartbeats_sent;
+        self.connection.send(&ToServer { id, body: ToServerBody::Heartbeat { boot_id } }).await?;
+        let heartbeat_waits_since = *self.heartbeat_waits_since.get_or_insert_with(Instant::now);
+        // A server that cannot write, and says nothing of it, may have a neighbour that can.
+        if heartbeat_waits_since.elapsed() >= ACKNOWLEDGEMENT_PATIENCE
+            || (!self.unacknowledged.is_empty() && self.acknowledged_at.elapsed() >= ACKNOWLEDGEMENT_PATIENCE)
+        {
             let reason = format!("the server acknowledges nothing for {} s", ACKNOWLEDGEMENT_PATIENCE.as_secs());
             return Err(AgentError::Unreachable { reason, server: self.connection.server().to_owned() });
         }
@@ -173,7 +184,7 @@ impl Session<'_> {
         if beats.is_multiple_of(FACTS_HEARTBEATS) {
             let facts = self.work.borrow().facts();
             if facts != self.facts {
-                self.work.borrow_mut().tell(ToServerBody::Facts(facts.clone()));
+                self.work.borrow_mut().tell(ToServerBody::Facts(Box::new(facts.clone())));
                 self.facts = facts;
             }
         }
@@ -213,6 +224,11 @@ impl Session<'_> {
         let message = agent_wire::read::<FromServer>(text)?;
         let mut work = self.work.borrow_mut();
         match message {
+            FromServer::Acknowledged { id } if id >= HEARTBEAT_ID_MIN => {
+                if id >= HEARTBEAT_ID_MIN + self.heartbeats_sent {
+                    self.heartbeat_waits_since = None;
+                }
+            }
             FromServer::Acknowledged { id } => {
                 self.acknowledged_at = Instant::now();
                 self.unacknowledged.retain(|sent| *sent != id);

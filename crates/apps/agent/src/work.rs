@@ -38,6 +38,8 @@ pub(crate) struct Work {
     pub(crate) reboot: Reboot,
     pub(crate) first_inventory: FirstInventory,
     pub(crate) boot_id: String,
+    /// Tells this run of the agent from every other, on whichever host.
+    instance: String,
     /// Told when the spool has something new.
     pub(crate) spooled: Rc<Notify>,
     /// Told when there is something to do for jobs.
@@ -85,6 +87,7 @@ impl Work {
             reboot: Reboot::default(),
             first_inventory: FirstInventory::default(),
             boot_id: execution::boot_id()?,
+            instance: crate::keys::nonce()?.to_string(),
             spooled: Rc::new(Notify::new()),
             stirred: Rc::new(Notify::new()),
             clock: Clock::default(),
@@ -126,7 +129,8 @@ impl Work {
 
     /// What the host is now.
     pub(crate) fn facts(&self) -> HostFacts {
-        patching_host::facts(&self.options.data_directory, self.servers.current())
+        let facts = patching_host::facts(&self.options.data_directory, self.servers.current());
+        HostFacts { agent_instance: self.instance.clone(), ..facts }
     }
 
     /// Keeps a message for the server. What cannot be kept is said in the log.

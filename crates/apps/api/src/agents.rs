@@ -106,7 +106,10 @@ async fn handshake(shared: &Shared, peer: &Peer, socket: &mut WebSocket) -> Resu
         }
         ToServerHandshake::Prove { signature, facts } => {
             let (session, welcome) = shared.server.agent_prove(&greeting, signature, facts, peer.address).await?;
-            send(socket, &welcome).await?;
+            if let Err(end) = send(socket, &welcome).await {
+                shared.server.agent_left(&session).await;
+                return Err(end);
+            }
             Ok(Some(session))
         }
         ToServerHandshake::Hello(_) => Err(unexpected("only one Hello")),

@@ -61,6 +61,9 @@ pub(crate) enum AdminTask {
         #[command(subcommand)]
         task: keys::KeyTask,
     },
+    /// Act on one managed node.
+    #[command(subcommand)]
+    Node(NodeTask),
     /// Print every setting, its value, and where that comes from. Works without a running server.
     Config(Box<ServerOptions>),
     /// Write a backup of the whole database to a file, while the server works.
@@ -90,6 +93,21 @@ impl DataFolder {
     }
 }
 
+/// `careen admin node …`.
+#[derive(Subcommand)]
+pub(crate) enum NodeTask {
+    /// Let a node connect again that is held because two hosts have connected with its key.
+    ///
+    /// Register one of the two hosts anew first, or the node is held again within minutes.
+    Release {
+        /// The node, e.g. mi-0123456789abcdef0
+        node: String,
+        /// The server's data folder
+        #[arg(long, value_name = "DIR", env = "CAREEN_DATA")]
+        data: Option<PathBuf>,
+    },
+}
+
 /// What may be asked.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -98,6 +116,7 @@ pub(crate) enum Question {
     Keys(keys::KeyQuestion),
     Authority,
     People(people::PeopleQuestion),
+    ReleaseNode { node: String },
     Configuration,
     Backup,
     Check,
@@ -128,6 +147,9 @@ pub(crate) async fn run(task: AdminTask) -> Result<()> {
         AdminTask::Password(options) => people::set_password(options).await,
         AdminTask::User { task } => people::user(task).await,
         AdminTask::AccessKey { task } => people::key(task).await,
+        AdminTask::Node(NodeTask::Release { node, data }) => {
+            ask(&data_folder(data.as_deref())?, &Question::ReleaseNode { node }).await
+        }
         AdminTask::Config(options) => configuration::show(&options).await,
         AdminTask::Backup(options) => backup::back_up(&options).await,
         AdminTask::Restore(options) => backup::restore(&options).await,
@@ -212,7 +234,13 @@ pub(crate) fn listen(
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
     let path = socket_path(&configuration.data);
-    // The store's lock is held by now, so a socket that lies here belongs to a server that is gone.
+    // Of an embedded database the lock is held by now; of another one, several servers must not share a folder.
+    anyhow::ensure!(
+        std::os::unix::net::UnixStream::connect(&path).is_err(),
+        "another server runs on {}; give each server a folder of its own with --data",
+        configuration.data.display()
+    );
+    // A socket that lies here nevertheless belongs to a server that is gone.
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("{} cannot be replaced", path.display()));
@@ -249,6 +277,10 @@ async fn answer(server: Arc<Server>, configuration: Configuration, mut socket: U
             tell(&mut writer, &Answer::Line(pem.trim_end().to_owned())).await
         }
         Some(Question::People(question)) => people::answer(&server, &configuration, question, &mut writer).await,
+        Some(Question::ReleaseNode { node }) => match server.release_node(&node).await {
+            Ok(()) => tell(&mut writer, &Answer::Line(format!("{node} may connect again."))).await,
+            Err(error) => Err(anyhow::anyhow!(error.message)),
+        },
         Some(Question::Configuration) => match serde_json::to_string(&ConfigurationAnswer::from(&configuration)) {
             Ok(text) => tell(&mut writer, &Answer::Line(text)).await,
             Err(error) => Err(error.into()),

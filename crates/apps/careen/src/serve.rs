@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use control::{Clock, Server, ServerNames, Settings, SystemClock};
 use identity::{MasterKey, SystemIds};
-use store::{Store, StoreUrl};
+use store::Store;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -101,7 +101,7 @@ impl Running {
         // Where tokens travel in the clear, whoever had this port meanwhile may have seen them. Other servers on the same
         // database keep their people signed in.
         let in_the_clear = configuration.url(|purposes| purposes.console).starts_with("http://");
-        if in_the_clear && matches!(configuration.settings.database, StoreUrl::Sqlite(_)) {
+        if in_the_clear && server.store.is_exclusive() {
             server.sign_everybody_out().await?;
         }
         let (stop, stopped) = watch::channel(false);
@@ -150,6 +150,7 @@ impl Running {
             Ok(result) => result?,
             Err(_) => tracing::warn!("requests that were still running have been cut off"),
         }
+        self.server.leave().await;
         self.server.store.close().await;
         Ok(())
     }

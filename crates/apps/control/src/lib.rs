@@ -21,6 +21,7 @@ pub mod operations;
 mod pages;
 mod people;
 mod pings;
+mod presence;
 pub mod readiness;
 pub mod reconcilers;
 mod restored;

@@ -16,6 +16,7 @@ use crate::{
     ends::Requests,
     people::{FailureRecords, KeyUses},
     pings::Pings,
+    presence::Presence,
     readiness::Readiness,
     reconcilers::Turns,
     sessions::Sessions,
@@ -49,6 +50,7 @@ pub struct Server {
     /// What every caller has left to ask for.
     pub throttle: Throttle,
     pub(crate) failure_records: FailureRecords,
+    pub(crate) presence: Presence,
     pub(crate) woken: Notify,
     /// When a proof with a wrong key was last recorded, by node.
     pub(crate) false_proofs: Mutex<BTreeMap<NodeId, Timestamp>>,
@@ -82,6 +84,7 @@ impl Server {
             key_uses: KeyUses::default(),
             throttle: Throttle::default(),
             failure_records: FailureRecords::default(),
+            presence: Presence::default(),
             woken: Notify::new(),
             false_proofs: Mutex::default(),
         })

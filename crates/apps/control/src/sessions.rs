@@ -1,4 +1,5 @@
-//! The agents connected to this process.
+//! The agents connected to this process. Whether a connection is its node's newest is decided by its row; what is here may be
+//! overtaken.
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +40,7 @@ impl Sessions {
         Some(receiver)
     }
 
-    /// The connection of this epoch has gone.
+    /// The connection of this epoch has gone, or is to.
     pub(crate) fn gone(&self, node: &NodeId, epoch: i64) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.get(node).is_some_and(|line| line.epoch == epoch) {
@@ -99,9 +100,23 @@ impl Sessions {
         lines.get(node).is_some_and(|line| !line.sender.is_closed())
     }
 
-    /// The newest epoch among the connections of a node.
-    pub(crate) fn epoch(&self, node: &NodeId) -> i64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(node).map_or(0, |line| line.epoch)
+    /// The connection of a node here, by its epoch.
+    pub(crate) fn epoch(&self, node: &NodeId) -> Option<i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(node).map(|line| line.epoch)
+    }
+
+    /// All connections here, by their epochs.
+    pub(crate) fn epochs(&self) -> Vec<(NodeId, i64)> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|(node, line)| (node.clone(), line.epoch)).collect()
+    }
+
+    /// Acknowledges a message that became durable after its turn. Where the queue is full it is left out: a later one will do.
+    pub(crate) fn acknowledge(&self, node: &NodeId, epoch: i64, id: u64) {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.get(node).filter(|line| line.epoch == epoch) {
+            let _ = line.sender.try_send(FromServer::Acknowledged { id });
+        }
     }
 
     /// How many agents are connected.

@@ -235,6 +235,12 @@ impl Invocation {
         matches!(self.state, InvocationState::Open(OpenState::Sent | OpenState::Delayed))
     }
 
+    /// Whether it waits for its turn, or for its node.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.state == InvocationState::Open(OpenState::Pending)
+    }
+
     /// Whether the node is still to be told that this is cancelled.
     #[must_use]
     pub fn is_cancel_to_be_sent(&self) -> bool {

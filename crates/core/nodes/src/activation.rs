@@ -221,6 +221,7 @@ pub fn register_node(
         deregistered_at: None,
         inventory_digest: None,
         inventory_at: None,
+        held: None,
     };
     let node_id = node.node_id.clone();
     let mut changes = Changes::new();

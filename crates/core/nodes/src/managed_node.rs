@@ -110,6 +110,15 @@ pub struct NodeFacts {
     pub policy: String,
 }
 
+/// That nobody may connect as a node until somebody has looked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hold {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why, and what to do, as sentences.
+    pub reason: String,
+}
+
 /// A host in the fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ManagedNode {
@@ -135,6 +144,8 @@ pub struct ManagedNode {
     pub inventory_digest: Option<String>,
     /// When that inventory was taken.
     pub inventory_at: Option<Timestamp>,
+    /// Whether it is held.
+    pub held: Option<Hold>,
 }
 
 impl NodeFacts {
@@ -211,6 +222,7 @@ pub fn deregister_node(node: &Versioned<ManagedNode>, now: Timestamp) -> Result<
     let tags = TagResource::node(&node.row.node_id);
     changes.touched.push(tags_aggregate(&tags));
     changes.writes.push(Write::TagsForget(tags));
+    changes.writes.push(Write::ConnectionEnd(node.row.node_id.clone()));
     Ok(changes)
 }
 
@@ -284,6 +296,7 @@ pub(crate) mod tests {
             deregistered_at: None,
             inventory_digest: None,
             inventory_at: None,
+            held: None,
         }
     }
 

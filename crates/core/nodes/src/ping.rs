@@ -1,15 +1,16 @@
 use identifiers::{NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The newest sign of life of a node. Written often, so it is kept apart from the node and has no revision: the newest
-/// epoch wins, and within it the newest instant.
+/// A node's newest connection, and the newest sign of life over it. Written often, so it is kept apart from the node and has no
+/// revision. Each connection is claimed with an epoch of its own, one more than that of the one before; what is said over an
+/// older one does not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
     /// Whose.
     pub node_id: NodeId,
     /// When the server last heard from it.
     pub last_ping_at: Timestamp,
-    /// Whether the connection of this epoch is still open, as far as its replica knows.
+    /// Whether the connection is still open, as far as its replica knew when it last wrote.
     pub connected: bool,
     /// Grows with every connection of the node; only the newest one is given work.
     pub epoch: i64,

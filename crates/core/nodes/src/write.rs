@@ -9,6 +9,17 @@ pub enum Write {
     NodePut(Box<ManagedNode>),
     /// Remove the node's row and its ping. What it did (invocations, audit) stays.
     NodeForget(NodeId),
+    /// Whoever is connected as this node is so no longer, on any replica, and who connected of late is forgotten.
+    ConnectionEnd(NodeId),
+    /// Refuse all of it unless this is (still) the node's newest connection: what an older one says may be overtaken.
+    ConnectionHold {
+        /// The node that speaks.
+        node_id: NodeId,
+        /// The connection's epoch.
+        epoch: i64,
+        /// The replica that has it.
+        replica: String,
+    },
     /// Insert or replace the activation.
     ActivationPut(Box<Activation>),
     /// Remove the activation. Nodes registered with it stay.

@@ -67,6 +67,9 @@ pub struct HostFacts {
     /// What the node's own policy restricts, in one line; empty: nothing.
     #[serde(default)]
     pub policy: String,
+    /// Random, made anew whenever the agent starts: tells two hosts with one key apart. Empty from agents that do not say it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent_instance: String,
 }
 
 /// Frames of the agent until it is welcome.
@@ -107,6 +110,8 @@ pub enum RefusalCode {
     Identity,
     /// The server cannot serve now; try again later.
     Unavailable,
+    /// Two hosts have connected as this node; somebody must look.
+    Held,
     /// The frame was not expected here, or not understood.
     Protocol,
     /// A newer code of a newer server.

@@ -46,7 +46,7 @@ pub use output::{
     OUTPUT_LIVE, OUTPUT_WINDOW_BYTES, OutputChunk, OutputReceiver, OutputSender, OutputStream, OutputWindow, whole_text,
 };
 pub use report::{InventoryReport, JobReport, OfferedVersion, PatchRunReport, StepReport, StepStatus};
-pub use session::{FromServer, JobRefusal, ToServer, ToServerBody};
+pub use session::{FromServer, HEARTBEAT_ID_MIN, JobRefusal, ToServer, ToServerBody};
 pub use trust::{KeySignature, SignedTrust, TRUSTED_KEYS_MAX, Trust, node_key_text, trust_text};
 
 /// The newest version of this protocol that this code speaks.

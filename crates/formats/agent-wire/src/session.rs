@@ -7,10 +7,15 @@ use crate::{
 use identifiers::{JobId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// The ids of heartbeats begin here, far beyond those of the spool and within what every JSON reader takes for a whole number.
+/// A heartbeat without an id (0) is of an older agent and is not acknowledged.
+pub const HEARTBEAT_ID_MIN: u64 = 1 << 52;
+
 /// A message of the agent. The agent keeps it in its spool until the server has acknowledged its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToServer {
-    /// Counts up in each agent's spool; 0 for messages that are not kept (heartbeats) and not acknowledged.
+    /// Counts up in each agent's spool; heartbeats are not kept there and count from [`HEARTBEAT_ID_MIN`]. The acknowledgement of a
+    /// heartbeat holds for those before it. 0: not to be acknowledged.
     pub id: u64,
     /// The message.
     #[serde(flatten)]
@@ -27,7 +32,7 @@ pub enum ToServerBody {
         boot_id: String,
     },
     /// The host is not what it was at the handshake.
-    Facts(HostFacts),
+    Facts(Box<HostFacts>),
     /// The job is written down and will be run.
     JobAccepted {
         /// Which one.

@@ -197,6 +197,8 @@ impl SimulatedFleet {
             Bytes64(known.node_key.sign(&terms.bind(text)))
         };
         let answering = self.replica(server)?.server.clone();
+        // A proof is a sign of life, also where what follows fails.
+        self.world.heard_at.insert(agent, self.steady);
         let (session, welcome) =
             match answering.agent_prove(&greeting, signature, travelled(&facts)?, address(agent)).await {
                 Ok(proved) => proved,
@@ -213,7 +215,6 @@ impl SimulatedFleet {
         self.next_link += 1;
         let arrives = cut_off == CutOff::Never;
         answering.agent_arrived(&session).await;
-        self.world.heard_at.insert(agent, self.steady);
         self.links.insert(number, Link::new(agent, server, session, arrives, self.steady));
         let at = if self.replicas.len() == 1 { String::new() } else { format!(" to {}", self.replica(server)?.name) };
         match arrives {

@@ -62,6 +62,7 @@ impl Host {
             agent_version: "0.1.0".to_owned(),
             privileged: true,
             policy: String::new(),
+            agent_instance: String::new(),
         }
     }
 

@@ -137,7 +137,8 @@ impl SimulatedFleet {
     /// # Errors
     /// When the store cannot be opened or a registration is refused.
     pub async fn new(options: FleetOptions) -> anyhow::Result<Self> {
-        let ground = Ground::new(options.database == FleetDatabase::Postgres).await?;
+        let on_postgres = options.database == FleetDatabase::Postgres;
+        let ground = Ground::new(on_postgres, options.servers <= 1).await?;
         let clock = SimulatedClock::new(Timestamp::from_seconds(BEGINS_AT_SECONDS));
         let ids = SharedIds::new(options.seed);
         let digits = options.agents.to_string().len();

@@ -19,6 +19,8 @@ use crate::{SimulatedClock, TestDatabase};
 pub(super) struct Ground {
     folder: TempDir,
     postgres: Option<TestDatabase>,
+    /// Whether one server has it for itself.
+    alone: bool,
     /// Who looks on: no fault reaches it.
     pub(super) store: Store,
 }
@@ -73,12 +75,12 @@ pub fn home() -> anyhow::Result<Scope> {
 impl Ground {
     /// A database of its own, SQLite's in memory where the machine has room for it: synchronous writes cost nothing
     /// there, and nothing here loses power.
-    pub(super) async fn new(on_postgres: bool) -> anyhow::Result<Self> {
+    pub(super) async fn new(on_postgres: bool, alone: bool) -> anyhow::Result<Self> {
         let postgres = if on_postgres { Some(TestDatabase::postgres(None)?) } else { None };
         let made = tempfile::Builder::new().prefix("careen-fleet-").tempdir_in(PathBuf::from("/dev/shm"));
         let folder = made.or_else(|_| TempDir::new()).context("making a folder for the fleet")?;
         let store = open(&folder, postgres.as_ref()).await?;
-        Ok(Self { folder, postgres, store })
+        Ok(Self { folder, postgres, alone, store })
     }
 
     pub(super) fn is_postgres(&self) -> bool {
@@ -99,7 +101,7 @@ impl Ground {
     /// A process opens the database. SQLite has one process; several there stand for what shares one database.
     async fn open(&self) -> anyhow::Result<Store> {
         match &self.postgres {
-            None => Ok(self.store.of_another_process()),
+            None => Ok(self.store.of_another_process(self.alone)),
             Some(_) => open(&self.folder, self.postgres.as_ref()).await,
         }
     }

@@ -74,6 +74,7 @@ fn facts(place: usize) -> HostFacts {
         boot_id: format!("boot-{place:05}"),
         agent_version: "0.1.0".to_owned(),
         privileged: true,
+        agent_instance: String::new(),
         policy: String::new(),
     }
 }

@@ -9,6 +9,13 @@ CREATE TABLE replica (
     seen_at BIGINT NOT NULL
 );
 
+ALTER TABLE schema_version ADD COLUMN serves_from BIGINT;
+
+ALTER TABLE node_ping ADD COLUMN claims TEXT COLLATE "C";
+
+ALTER TABLE node ADD COLUMN held_at BIGINT;
+ALTER TABLE node ADD COLUMN held_reason TEXT COLLATE "C";
+
 -- Certificates, pins and keys.
 
 CREATE TABLE node_trust (

@@ -11,6 +11,16 @@ CREATE TABLE replica (
     seen_at BIGINT NOT NULL
 );
 
+-- The oldest schema whose program may still run on a database that has this one; NULL: none but its own.
+ALTER TABLE schema_version ADD COLUMN serves_from BIGINT;
+
+-- JSON: who has connected as this node of late, one after the other.
+ALTER TABLE node_ping ADD COLUMN claims TEXT;
+
+-- Since when, and why, nobody may connect as this node.
+ALTER TABLE node ADD COLUMN held_at BIGINT;
+ALTER TABLE node ADD COLUMN held_reason TEXT;
+
 -- Certificates, pins and keys.
 
 -- Which announcement of the server's keys each node has written down last.

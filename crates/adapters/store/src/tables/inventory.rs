@@ -297,7 +297,7 @@ pub(crate) async fn apply(
                 let (name, architecture) = (&row.name, &row.architecture);
                 values![&scope.account, &scope.region, distribution_id, name, architecture, &row.version, *at]
             });
-            let head = "INSERT INTO offered_version (account, region, distribution_id, name, architecture, version, first_seen_at) VALUES";
+            let head = "INSERT INTO offered_version (account, region, distribution_id, name, architecture, version, first_seen_at)";
             Ok(insert_rows(connection, head, rows.collect(), "ON CONFLICT DO NOTHING").await?)
         }
     }
@@ -331,7 +331,7 @@ async fn inventory_apply(
             Step::Change(_) => {}
         }
     }
-    let head = "INSERT INTO presence (account, region, node_id, package_version_id, from_at, state, held) VALUES";
+    let head = "INSERT INTO presence (account, region, node_id, package_version_id, from_at, state, held)";
     insert_rows(connection, head, opened, "").await?;
     // What is there at the first look has not changed.
     if stored.is_some() {
@@ -457,7 +457,7 @@ async fn changes_append(
             command,
         ]
     });
-    let head = "INSERT INTO package_change (account, region, node_id, at, name, architecture, from_version, to_version, command_id) VALUES";
+    let head = "INSERT INTO package_change (account, region, node_id, at, name, architecture, from_version, to_version, command_id)";
     Ok(insert_rows(connection, head, rows.collect(), "ON CONFLICT DO NOTHING").await?)
 }
 
@@ -504,7 +504,7 @@ async fn intern(
         ]);
     }
     let head = "INSERT INTO package_version (account, region, package_version_id, distribution_id, distribution_version_id, name,
-        architecture, version, source, source_version, section, priority, first_seen_at) VALUES";
+        architecture, version, source, source_version, section, priority, first_seen_at)";
     insert_rows(connection, head, rows, "").await?;
     Ok(known)
 }

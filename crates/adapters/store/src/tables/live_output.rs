@@ -48,7 +48,7 @@ fn live_output_of(row: &Row) -> Result<LiveOutput, ReadError> {
 
 pub(crate) async fn add(connection: &mut Connection<'_>, scope: &Scope, pieces: &[LiveOutput]) -> Result<(), Failure> {
     let head = "INSERT INTO live_output (account, region, command_id, node_id, step, stream, stream_from, stream_until, \
-        text_from, content) VALUES";
+        text_from, content)";
     let row = |piece: &LiveOutput| -> Vec<Value> {
         let position = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         values![

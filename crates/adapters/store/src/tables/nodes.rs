@@ -1,14 +1,14 @@
 use super::{named, select_versioned, small, versioned};
 use crate::apply::Failure;
 use crate::connection::{Connection, Row, to_json};
-use crate::pings::ping_of;
+use crate::pings::{connection_end, connection_hold, ping_columns, ping_of};
 use crate::statement::{Select, columns, delete, put};
 use crate::value::values;
 use crate::{ReadError, Store};
 use changes::Versioned;
 use identifiers::{ActivationId, NodeId, Scope};
 use nodes::{
-    Activation, CodeHash, ManagedNode, NodePublicKey, NodeState, Ping, ResourceType, TagResource, Tags, Write,
+    Activation, CodeHash, Hold, ManagedNode, NodePublicKey, NodeState, Ping, ResourceType, TagResource, Tags, Write,
     activation_aggregate, node_aggregate, tags_aggregate,
 };
 use patching::PatchSummary;
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 macro_rules! node_columns {
     () => {
         "t.node_id, t.activation_id, t.iam_role, t.name, t.registered_at, t.public_key, t.facts, t.state, \
-         t.deregistered_at, t.inventory_digest, t.inventory_at"
+         t.deregistered_at, t.inventory_digest, t.inventory_at, t.held_at, t.held_reason"
     };
 }
 
@@ -62,18 +62,6 @@ impl Store {
         self.get_versioned(sql, scope, &node_aggregate(node), values![node], node_of).await
     }
 
-    /// A node's newest ping; `None` before the first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn ping_get(&self, scope: &Scope, node: &NodeId) -> Result<Option<Ping>, ReadError> {
-        let sql = "SELECT node_id, last_ping_at AS ping_last_ping_at, connected AS ping_connected, epoch AS ping_epoch,
-            replica AS ping_replica, boot_id AS ping_boot_id, last_boot_at AS ping_last_boot_at
-            FROM node_ping WHERE account = $1 AND region = $2 AND node_id = $3";
-        let row = self.fetch_optional(sql, values![&scope.account, &scope.region, node]).await?;
-        row.map_or(Ok(None), |row| ping_of(&row))
-    }
-
     /// Nodes with ping and patch summary, by id.
     ///
     /// # Errors
@@ -82,9 +70,9 @@ impl Store {
         let head = concat!(
             "SELECT COALESCE(a.revision, 0) AS revision, ",
             node_columns!(),
-            ", p.last_ping_at AS ping_last_ping_at, p.connected AS ping_connected, p.epoch AS ping_epoch,
-            p.replica AS ping_replica, p.boot_id AS ping_boot_id, p.last_boot_at AS ping_last_boot_at, s.summary AS patch_summary
-            FROM node t
+            ", ",
+            ping_columns!(),
+            ", s.summary AS patch_summary FROM node t
             LEFT JOIN aggregate a ON a.account = t.account AND a.region = t.region AND a.kind = 'node' AND a.id = t.node_id
             LEFT JOIN node_ping p ON p.account = t.account AND p.region = t.region AND p.node_id = t.node_id
             LEFT JOIN patch_summary s ON s.account = t.account AND s.region = t.region AND s.node_id = t.node_id"
@@ -278,6 +266,10 @@ fn node_of(row: &Row) -> Result<ManagedNode, ReadError> {
         deregistered_at: row.at_or_null("deregistered_at")?,
         inventory_digest: row.text_or_null("inventory_digest")?,
         inventory_at: row.at_or_null("inventory_at")?,
+        held: match row.at_or_null("held_at")? {
+            Some(at) => Some(Hold { at, reason: row.text_or_null("held_reason")?.unwrap_or_default() }),
+            None => None,
+        },
     })
 }
 
@@ -307,6 +299,10 @@ pub(crate) async fn apply(connection: &mut Connection<'_>, scope: &Scope, write:
         Write::NodeForget(node) => {
             delete(connection, scope, "node", columns!["node_id" => node]).await?;
             delete(connection, scope, "node_ping", columns!["node_id" => node]).await?;
+        }
+        Write::ConnectionEnd(node) => connection_end(connection, scope, node).await?,
+        Write::ConnectionHold { node_id, epoch, replica } => {
+            connection_hold(connection, scope, node_id, *epoch, replica).await?;
         }
         Write::ActivationPut(activation) => activation_put(connection, scope, activation).await?,
         Write::ActivationDelete(activation) => {
@@ -341,6 +337,8 @@ async fn node_put(connection: &mut Connection<'_>, scope: &Scope, node: &Managed
         "deregistered_at" => node.deregistered_at,
         "inventory_digest" => node.inventory_digest.as_deref(),
         "inventory_at" => node.inventory_at,
+        "held_at" => node.held.as_ref().map(|held| held.at),
+        "held_reason" => node.held.as_ref().map(|held| held.reason.as_str()),
     ];
     Ok(put(connection, scope, "node", columns!["node_id" => &node.node_id], rest).await?)
 }

@@ -442,8 +442,7 @@ async fn report_append(connection: &mut Connection<'_>, scope: &Scope, report: &
             to_json(row)?,
         ]);
     }
-    let head =
-        "INSERT INTO patch_state (account, region, node_id, kb_id, state, classification, severity, body) VALUES";
+    let head = "INSERT INTO patch_state (account, region, node_id, kb_id, state, classification, severity, body)";
     let tail = "ON CONFLICT (account, region, node_id, kb_id) DO UPDATE SET state = excluded.state,
         classification = excluded.classification, severity = excluded.severity, body = excluded.body";
     insert_rows(connection, head, rows, tail).await?;
@@ -460,7 +459,6 @@ async fn report_append(connection: &mut Connection<'_>, scope: &Scope, report: &
             change.to.map(PatchState::as_str),
         ]
     });
-    let head =
-        "INSERT INTO patch_state_change (account, region, node_id, at, kb_id, command_id, from_state, to_state) VALUES";
+    let head = "INSERT INTO patch_state_change (account, region, node_id, at, kb_id, command_id, from_state, to_state)";
     Ok(insert_rows(connection, head, changes.collect(), "").await?)
 }

@@ -1,10 +1,11 @@
 use crate::apply::Failure;
-use crate::connection::{Connection, to_json};
+use crate::connection::{Connection, Row, to_json};
 use crate::statement::{columns, insert, put_global};
 use crate::value::values;
 use crate::write::RecordWrite;
 use crate::{ApplyError, ReadError, Store};
 use identifiers::{Scope, Timestamp};
+use nodes::Replica;
 
 /// `Debug` that shows the named fields and says that there are more.
 macro_rules! sealed_debug {
@@ -48,6 +49,23 @@ pub struct IdempotencyRow {
 }
 
 impl Store {
+    /// All server processes that have a row: they work on the whole database, so this belongs to no scope.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn replica_list(&self) -> Result<Vec<Replica>, ReadError> {
+        let sql = "SELECT name, version, started_at, seen_at FROM replica ORDER BY name";
+        let replica = |row: &Row| {
+            Ok(Replica {
+                name: row.text("name")?,
+                version: row.text("version")?,
+                started_at: row.at("started_at")?,
+                seen_at: row.at("seen_at")?,
+            })
+        };
+        self.fetch_all(sql, vec![]).await?.iter().map(replica).collect()
+    }
+
     /// One of the server's keys.
     ///
     /// # Errors
@@ -118,6 +136,16 @@ pub(crate) async fn apply(connection: &mut Connection<'_>, scope: &Scope, write:
         RecordWrite::RestoreFinish { incarnation } => restore_finish(connection, *incarnation).await,
         RecordWrite::PastRemove { kind, before } => {
             super::retention::remove_past(connection, scope, *kind, *before).await
+        }
+        RecordWrite::ReplicaPut(row) => {
+            let rest = columns!["version" => &row.version, "started_at" => row.started_at, "seen_at" => row.seen_at];
+            Ok(put_global(connection, "replica", columns!["name" => &row.name], rest).await?)
+        }
+        RecordWrite::ReplicaDelete(name) => {
+            let sql = "UPDATE node_ping SET connected = 0 WHERE replica = $1 AND connected = 1";
+            connection.execute(sql, values![name]).await?;
+            connection.execute("DELETE FROM replica WHERE name = $1", values![name]).await?;
+            Ok(())
         }
         RecordWrite::IdempotencyPut(row) => idempotency_put(connection, scope, row).await,
         RecordWrite::IdempotencyExpire { before } => {

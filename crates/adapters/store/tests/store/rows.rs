@@ -168,25 +168,28 @@ on_both! {
 }
 
 on_both! {
-    async fn the_newest_ping_wins_whatever_the_order(lab: &Lab) {
+    async fn a_ping_counts_if_it_came_over_the_nodes_newest_connection(lab: &Lab) {
         let (store, scope) = (&lab.store, scope());
         let put = async |pings: Vec<Ping>| {
-            store.pings_put(pings.into_iter().map(|p| (scope.clone(), p)).collect()).await.unwrap();
+            store.pings_put(pings.into_iter().map(|p| (scope.clone(), p)).collect()).await.unwrap()
         };
-        assert_eq!(store.ping_get(&scope, &node_id(1)).await.unwrap(), None);
-        put(vec![]).await;
-        put(vec![ping(1, 2, 20), ping(1, 2, 30), ping(1, 1, 99), ping(2, 1, 5)]).await;
-        assert_eq!(store.ping_get(&scope, &node_id(1)).await.unwrap(), Some(ping(1, 2, 30)));
-        put(vec![ping(1, 1, 100)]).await;
-        assert_eq!(store.ping_get(&scope, &node_id(1)).await.unwrap(), Some(ping(1, 2, 30)));
-        // The clock was set back.
-        put(vec![ping(1, 2, 29)]).await;
-        assert_eq!(store.ping_get(&scope, &node_id(1)).await.unwrap(), Some(ping(1, 2, 29)));
-        let closed = Ping { connected: false, last_boot_at: None, ..ping(1, 2, 30) };
-        put(vec![closed.clone()]).await;
-        assert_eq!(store.ping_get(&scope, &node_id(1)).await.unwrap(), Some(closed));
-        put(vec![ping(1, 3, 1)]).await;
-        assert_eq!(store.ping_get(&scope, &node_id(1)).await.unwrap(), Some(ping(1, 3, 1)));
+        let get = async || store.ping_get(&scope, &node_id(1)).await.unwrap();
+        let nobody: [identifiers::NodeId; 0] = [];
+        assert_eq!(get().await, None);
+        assert_eq!(put(vec![]).await, nobody);
+        assert_eq!(put(vec![ping(1, 2, 20), ping(1, 2, 30), ping(1, 1, 99), ping(2, 1, 5)]).await, nobody);
+        assert_eq!(get().await, Some(ping(1, 2, 30)));
+        assert_eq!(put(vec![ping(1, 1, 100), ping(2, 1, 6)]).await, [node_id(1)], "of an older connection");
+        let stranger = Ping { replica: "replica-2".into(), ..ping(1, 2, 31) };
+        assert_eq!(put(vec![stranger]).await, [node_id(1)], "this connection is another replica's");
+        assert_eq!(get().await, Some(ping(1, 2, 30)));
+        assert_eq!(put(vec![ping(1, 2, 29)]).await, nobody, "the server's clock was set back");
+        assert_eq!(get().await, Some(ping(1, 2, 29)));
+        let closed = Ping { connected: false, last_boot_at: None, ..ping(1, 2, 90) };
+        assert_eq!(put(vec![closed.clone()]).await, nobody);
+        assert_eq!(get().await, Some(closed));
+        assert_eq!(put(vec![ping(1, 3, 1)]).await, nobody);
+        assert_eq!(get().await, Some(ping(1, 3, 1)));
         // More than fit into one statement.
         put((10..300).map(|n| ping(n, 1, 1)).collect()).await;
         assert_eq!(store.ping_get(&scope, &node_id(299)).await.unwrap(), Some(ping(299, 1, 1)));

@@ -209,6 +209,7 @@ pub(crate) fn node(number: u64) -> ManagedNode {
         deregistered_at: None,
         inventory_digest: None,
         inventory_at: None,
+        held: None,
     }
 }
 

@@ -18,6 +18,7 @@ mod pages;
 mod patch_groups;
 mod people;
 mod predefined;
+mod replicas;
 mod server;
 mod sight;
 mod signatures;

@@ -101,21 +101,8 @@ impl Place {
 
     fn start_as(&self, command: impl Fn(SocketAddr) -> Command) -> Server<'_> {
         for _ in 0..5 {
-            let address = free_address();
-            let log = fs::File::create(self.path().join("log")).unwrap();
-            let mut command = command(address);
-            command.stdin(Stdio::null()).stderr(log);
-            let mut server = Server { place: self, child: command.spawn().unwrap(), address };
-            let up = wait_for("the server to be up", BOUND, || {
-                let ended = server.child.try_wait().unwrap().is_some();
-                // One that speaks TLS says so to whoever does not.
-                let up = |answer: String| answer.ends_with("ok\n") || answer.contains("This port speaks TLS");
-                (ended || server.get("/healthz").is_some_and(up)).then_some(!ended)
-            });
-            match up {
-                Ok(true) => return server,
-                Ok(false) if server.log().contains("cannot listen") => {}
-                other => panic!("the server did not come up ({other:?}): {}", server.log()),
+            if let Some(server) = self.start_once(free_address(), &command) {
+                return server;
             }
         }
         panic!("no port was free");
@@ -130,6 +117,38 @@ impl Place {
         let answers = || server.get("/healthz").is_some_and(|answer| answer.ends_with("ok\n"));
         wait_until("the server to be up", BOUND, answers).unwrap();
         server
+    }
+
+    /// Starts a server on this port; none if another program has it.
+    pub(crate) fn start_with_at(
+        &self,
+        address: SocketAddr,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Option<Server<'_>> {
+        self.start_once(address, &|address| {
+            let mut command = self.server_command(address, arguments);
+            command.envs(variables.iter().copied());
+            command
+        })
+    }
+
+    fn start_once(&self, address: SocketAddr, command: &dyn Fn(SocketAddr) -> Command) -> Option<Server<'_>> {
+        let log = fs::File::create(self.path().join("log")).unwrap();
+        let mut command = command(address);
+        command.stdin(Stdio::null()).stderr(log);
+        let mut server = Server { place: self, child: command.spawn().unwrap(), address };
+        let up = wait_for("the server to be up", BOUND, || {
+            let ended = server.child.try_wait().unwrap().is_some();
+            // One that speaks TLS says so to whoever does not.
+            let up = |answer: String| answer.ends_with("ok\n") || answer.contains("This port speaks TLS");
+            (ended || server.get("/healthz").is_some_and(up)).then_some(!ended)
+        });
+        match up {
+            Ok(true) => Some(server),
+            Ok(false) if server.log().contains("cannot listen") => None,
+            other => panic!("the server did not come up ({other:?}): {}", server.log()),
+        }
     }
 
     /// The key that the server has written down.
@@ -218,6 +237,16 @@ impl Server<'_> {
         wait_until("the server to end", BOUND, || self.child.try_wait().unwrap().is_some()).unwrap();
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// Lets it stand still.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Ends it as a loss of power would.

@@ -163,6 +163,7 @@ fn line(node: FleetNode, now: Timestamp) -> NodeLine {
     let facts = &member.node.facts;
     let (ping, ping_tone) = super::node::ping(ping_status);
     let silent = match (&member.ping, ping_status) {
+        _ if member.node.held.is_some() => "held: two hosts connect with its key".to_owned(),
         (_, PingStatus::Online) => String::new(),
         (None, _) => "never heard of".to_owned(),
         (Some(ping), _) => format!("last heard of {}", super::text::age(ping.last_ping_at, now)),

@@ -187,6 +187,19 @@ fn sent_notice(view: &NodeView, sent: &str) -> Option<Notice> {
 fn warnings(view: &NodeView, now: Timestamp) -> Vec<Notice> {
     let mut notices = Vec::new();
     let node = &view.member.node;
+    if let Some(held) = &node.held {
+        notices.push(Notice::new(
+            "bad",
+            format!(
+                "This node is held since {} ({}): nobody may connect as it, so it gets no orders. {} \
+                 To release it, on the server: careen admin node release {}",
+                age(held.at, now),
+                held.at.to_human(),
+                held.reason,
+                node.node_id
+            ),
+        ));
+    }
     match (&view.member.ping, view.ping_status) {
         (_, PingStatus::Online) => {}
         (None, _) => notices.push(Notice::new("bad", "This node has not been heard of since it was registered.")),

@@ -11,7 +11,7 @@ use identifiers::{
     AccountId, ActivationId, BaselineId, CommandId, DocumentName, JobId, NodeId, Region, Scope, SeededIds, Timestamp,
 };
 use identity::MasterKey;
-use nodes::{ManagedNode, NodeFacts, NodePublicKey, NodeState, Ping, PlatformType, TagResource};
+use nodes::{Hold, ManagedNode, NodeFacts, NodePublicKey, NodeState, Ping, PlatformType, TagResource};
 use packages::{Distribution, InstallState, InstalledPackage, Inventory};
 use patching::{
     ComplianceLevel, Coverage, PatchOperation, PatchReport, PatchRow, PatchState, PatchSummary, Reason, RebootOption,
@@ -353,6 +353,7 @@ fn node(node_id: &str, host: &str, distribution: &str, platform: &str, version: 
         deregistered_at: None,
         inventory_digest: Some("d".to_owned()),
         inventory_at: (node_id != ALPINE).then(|| at.plus_seconds(60)),
+        held: (node_id == LOST).then(|| Hold { at, reason: "Two hosts, lately from 10.0.0.7.".to_owned() }),
     }
 }
 

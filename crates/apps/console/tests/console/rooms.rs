@@ -36,7 +36,7 @@ async fn the_fleet_shows_what_is_known_and_says_what_is_not() {
     // Sums over three reports, and that two nodes are not in them.
     page.shows(r#"<div class="figure">3</div><div class="what">patches missing; unknown on 2 nodes</div>"#);
     page.shows(r#"<div class="figure">2</div><div class="what">patches wait for a reboot; unknown on 2 nodes</div>"#);
-    page.shows("last heard of 3 days ago");
+    page.shows("held: two hosts connect with its key");
     page.shows("never heard of");
     page.shows(r#"<span class="tag warn">never reported</span>"#);
     page.shows("12 days ago</span> <span class=\"tag warn\">old</span>");
@@ -133,6 +133,8 @@ async fn a_node_says_what_it_is_not_known_of() {
     let (furnished, mut browser) = signed_in().await;
     let lost = browser.get(&format!("/console/nodes/{LOST}")).await.ok();
     lost.shows("This node does not answer: last heard of 3 days ago");
+    lost.shows("nobody may connect as it, so it gets no orders. Two hosts, lately from 10.0.0.7.");
+    lost.shows(&format!("careen admin node release {LOST}"));
     lost.shows("The last patch report is from 12 days ago");
     lost.shows("was made with another patch baseline (pb-09a5f8eb62bde80b1)");
     let silent = browser.get(&format!("/console/nodes/{SILENT}")).await.ok();

@@ -1,6 +1,13 @@
 //! Until both sides know whom they talk to. What is wrong with a proof is not said: a stranger learns nothing.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use access::Principal;
 use agent_wire::{
@@ -9,10 +16,10 @@ use agent_wire::{
     welcome_text,
 };
 use changes::{Changes, Versioned};
-use identifiers::{ActivationId, NodeId, Scope};
+use identifiers::{ActivationId, NodeId, Scope, Timestamp};
 use identity::SigningKey;
 use nodes::{Activation, NodeFacts, NodePublicKey, NodeState, Ping, PlatformType};
-use store::{ApplyError, Write};
+use store::{ApplyError, ConnectionClaim, Write};
 use tokio::sync::mpsc;
 
 use crate::{Error, Server, commit::ATTEMPTS_MAX, settings::HEARTBEAT_SECONDS};
@@ -36,6 +43,8 @@ pub struct AgentSession {
     pub(crate) peer: SocketAddr,
     boot_id: String,
     pub(super) sends_live_output: bool,
+    /// When it last said something, in microseconds.
+    heard_at: AtomicI64,
     outgoing: mpsc::Receiver<FromServer>,
 }
 
@@ -55,6 +64,11 @@ impl AgentSession {
     /// The next message for the agent; `None` when this connection is to end.
     pub async fn outgoing(&mut self) -> Option<FromServer> {
         self.outgoing.recv().await
+    }
+
+    /// It has said something.
+    pub(super) fn heard(&self, now: Timestamp) {
+        self.heard_at.store(now.as_micros(), Ordering::Relaxed);
     }
 }
 
@@ -77,6 +91,12 @@ fn node_refused() -> Refusal {
     refusal(RefusalCode::Node, message)
 }
 
+fn node_held() -> Refusal {
+    let message = "this node is held: two hosts have connected with its key. Register one of them anew (careen-agent register), \
+                   then release the node at the server (careen admin node release)";
+    refusal(RefusalCode::Held, message)
+}
+
 impl Server {
     /// Answers a Hello: shows who the server is, to anyone. `channel` names the TLS channel that the Hello came over, where
     /// it ends in this process.
@@ -92,6 +112,9 @@ impl Server {
         if protocol < PROTOCOL_MIN.max(hello.protocol_min) {
             let message = format!("this server speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}; update the agent");
             return Err(refusal(RefusalCode::Version, &message));
+        }
+        if self.presence.is_cut_off() {
+            return Err(refusal(RefusalCode::Unavailable, "the server has lost its database; try again later"));
         }
         let epoch = match &hello.purpose {
             Purpose::Register { .. } => 0,
@@ -113,13 +136,13 @@ impl Server {
         Ok((Greeting { hello, server_nonce, epoch, terms, identity: shown }, challenge))
     }
 
-    /// One more than any connection of this node that is known; 1 for a node that is not.
+    /// One more than the node's newest connection; 1 for a node that is not known. Nothing is written before it has proved itself.
     async fn next_epoch(&self, node: &NodeId) -> Result<i64, store::ReadError> {
         let known = match self.store.node_scope_get(node).await? {
             Some(scope) => self.store.ping_get(&scope, node).await?.map_or(0, |ping| ping.epoch),
             None => 0,
         };
-        Ok(known.max(self.sessions.epoch(node)).saturating_add(1))
+        Ok(known.saturating_add(1))
     }
 
     /// Makes a node of an agent that has proved that it holds an activation's code.
@@ -232,22 +255,24 @@ impl Server {
             self.record_false_proof(&scope, node_id, &from).await;
             return Err(node_refused());
         }
-        let outgoing = self.sessions.begin(node_id, greeting.epoch).ok_or_else(|| {
-            refusal(RefusalCode::Unavailable, "another connection of this node was quicker; try again")
-        })?;
+        if row.held.is_some() {
+            return Err(node_held());
+        }
         let inventory_digest = row.inventory_digest.clone();
+        let outgoing = self.claim_connection(&scope, node_id, greeting.epoch, &facts, peer).await?;
         let session = AgentSession {
             node_id: node_id.clone(),
-            scope: scope.clone(),
+            scope,
             epoch: greeting.epoch,
             source_address: peer.ip().to_string(),
             peer,
             boot_id: facts.boot_id.clone(),
             sends_live_output: greeting.hello.capabilities.iter().any(|known| known == OUTPUT_LIVE),
+            heard_at: AtomicI64::new(self.now().as_micros()),
             outgoing,
         };
         let facts = node_facts(&facts, &greeting.hello.agent_version, peer);
-        if let Err(error) = self.note_facts(&scope, node_id, facts).await {
+        if let Err(error) = self.note_facts(&session, facts).await {
             tracing::warn!(node = %node_id, "the host's facts were not kept: {error}");
         }
         let now = self.now();
@@ -271,16 +296,52 @@ impl Server {
         Ok((session, welcome))
     }
 
+    /// Makes this the node's newest connection, on whichever replica the one before is, unless two hosts share its key.
+    async fn claim_connection(
+        self: &Arc<Self>,
+        scope: &Scope,
+        node_id: &NodeId,
+        epoch: i64,
+        facts: &HostFacts,
+        peer: SocketAddr,
+    ) -> Result<mpsc::Receiver<FromServer>, Refusal> {
+        let quicker = || refusal(RefusalCode::Unavailable, "another connection of this node was quicker; try again");
+        let (newest, claims) = self.store.claims_get(scope, node_id).await.map_err(|e| unavailable(&e))?;
+        if newest.saturating_add(1) != epoch {
+            return Err(quicker());
+        }
+        let instance = match facts.agent_instance.is_empty() {
+            true => &facts.boot_id,
+            false => &facts.agent_instance,
+        };
+        let claim = nodes::Claim::new(instance, &peer.ip().to_string(), self.now());
+        let claims = nodes::remember_claim(&claims, claim);
+        let clone = nodes::find_clone(&claims);
+        let ping = self.ping(node_id, epoch, &facts.boot_id, true);
+        match self.store.connection_claim(ConnectionClaim { scope: scope.clone(), ping, claims }).await {
+            Ok(()) => {}
+            Err(ApplyError::Superseded { .. }) => return Err(quicker()),
+            Err(error) => return Err(unavailable(&error)),
+        }
+        if let Some(reason) = clone {
+            self.hold_node(scope, node_id, &reason).await.map_err(|e| unavailable(&e))?;
+            return Err(node_held());
+        }
+        self.sessions.begin(node_id, epoch).ok_or_else(quicker)
+    }
+
     /// Takes in what a node says of its host. The node says it once: a conflict must not lose it.
-    pub(super) async fn note_facts(&self, scope: &Scope, node_id: &NodeId, facts: NodeFacts) -> Result<(), Error> {
+    pub(super) async fn note_facts(&self, session: &AgentSession, facts: NodeFacts) -> Result<(), Error> {
         for _ in 0..ATTEMPTS_MAX {
-            let found = self.store.node_get(scope, node_id).await?;
+            let found = self.store.node_get(&session.scope, &session.node_id).await?;
             let Some(row) = found.row else { return Ok(()) };
             let changes = nodes::record_facts(&Versioned::new(found.revision, row), facts.clone(), self.now());
             if changes.is_empty() {
                 return Ok(());
             }
-            match self.store.apply(scope, changes.map(Write::from)).await {
+            let mut changes: Changes<Write> = changes.map(Write::from);
+            changes.writes.push(self.hold_of(session));
+            match self.store.apply(&session.scope, changes).await {
                 Ok(_) => return Ok(()),
                 Err(ApplyError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -289,13 +350,15 @@ impl Server {
         Err(Error::contended())
     }
 
-    /// The agent is connected: note it at once, and look whether something waits for it.
+    /// What makes changes count only if they come over the node's newest connection.
+    pub(super) fn hold_of(&self, session: &AgentSession) -> Write {
+        let (node_id, epoch) = (session.node_id.clone(), session.epoch);
+        nodes::Write::ConnectionHold { node_id, epoch, replica: self.settings.replica.clone() }.into()
+    }
+
+    /// The agent is connected: look whether something waits for it.
     pub async fn agent_arrived(self: &Arc<Self>, session: &AgentSession) {
         tracing::info!(node = %session.node_id, epoch = session.epoch, from = session.source_address, "agent connected");
-        let ping = self.ping(session, &session.boot_id, true);
-        if let Err(error) = self.store.pings_put(vec![(session.scope.clone(), ping)]).await {
-            tracing::warn!(node = %session.node_id, "the connection was not noted: {error}");
-        }
         self.redeliver_to(session).await;
         self.wake();
     }
@@ -305,15 +368,19 @@ impl Server {
         tracing::info!(node = %session.node_id, epoch = session.epoch, "agent disconnected");
         self.sessions.gone(&session.node_id, session.epoch);
         self.live_outputs.connection_over(&session.node_id, session.epoch);
-        // Its last ping stays as it is: whether the node counts as lost follows from how long ago that was.
+        // That it is over is no sign of life: whether the node counts as lost follows from when it last said something. But no
+        // replica gives it work any more.
+        let mut over = self.ping(&session.node_id, session.epoch, &session.boot_id, false);
+        over.last_ping_at = Timestamp::from_micros(session.heard_at.load(Ordering::Relaxed));
+        self.pings.note(&session.scope, over, None);
     }
 
-    pub(super) fn ping(&self, session: &AgentSession, boot_id: &str, connected: bool) -> Ping {
+    pub(super) fn ping(&self, node_id: &NodeId, epoch: i64, boot_id: &str, connected: bool) -> Ping {
         Ping {
-            node_id: session.node_id.clone(),
+            node_id: node_id.clone(),
             last_ping_at: self.now(),
             connected,
-            epoch: session.epoch,
+            epoch,
             replica: self.settings.replica.clone(),
             boot_id: boot_id.chars().take(64).collect(),
             last_boot_at: None,

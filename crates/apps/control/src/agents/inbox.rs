@@ -18,24 +18,30 @@ use crate::{Error, Server, commit::ATTEMPTS_MAX};
 
 /// What became of a message.
 pub(super) struct Kept {
+    acknowledged: bool,
     answers: Vec<FromServer>,
 }
 
 impl Kept {
     /// It is durable.
     pub(super) fn done() -> Self {
-        Self { answers: Vec::new() }
+        Self { acknowledged: true, answers: Vec::new() }
     }
 
     /// It is dealt with, and this is to be said besides.
     pub(super) fn answered(answer: FromServer) -> Self {
-        Self { answers: vec![answer] }
+        Self { acknowledged: true, answers: vec![answer] }
     }
 
     /// It makes no sense; said again it would make no more.
     pub(super) fn refused(reason: &str) -> Self {
         tracing::warn!("an agent's message was dropped: {reason}");
-        Self { answers: Vec::new() }
+        Self { acknowledged: true, answers: Vec::new() }
+    }
+
+    /// It came over a connection that is not the node's newest: it is said again over that one.
+    pub(super) fn overtaken() -> Self {
+        Self { acknowledged: false, answers: Vec::new() }
     }
 }
 
@@ -55,19 +61,23 @@ impl Server {
             // The node has been sent away, or has connected anew and says again there what was not acknowledged here.
             return Vec::new();
         }
+        session.heard(self.now());
         let mut body = message.body;
         if let Err(reason) = bound(&mut body, self.now()) {
             tracing::warn!(node = %session.node_id, "a node's message was dropped: {reason}");
             return (id != 0).then_some(FromServer::Acknowledged { id }).into_iter().collect();
         }
-        let span = match id {
-            // Heartbeats have no number, and nothing is said of one that is well.
-            0 => tracing::Span::none(),
-            id => tracing::error_span!("message", message_id = id),
-        };
+        if let ToServerBody::Heartbeat { boot_id } = &body {
+            self.metrics.agent_message("heartbeat");
+            let ping = self.ping(&session.node_id, session.epoch, boot_id, true);
+            // It is acknowledged when it is durable, with those of others.
+            self.pings.note(&session.scope, ping, (id != 0).then_some(id));
+            return Vec::new();
+        }
+        let span = tracing::error_span!("message", message_id = id);
         match self.take_in(session, body).instrument(span).await {
             Ok(kept) => {
-                let acknowledged = (id != 0).then_some(FromServer::Acknowledged { id });
+                let acknowledged = (id != 0 && kept.acknowledged).then_some(FromServer::Acknowledged { id });
                 acknowledged.into_iter().chain(kept.answers).collect()
             }
             // The node keeps it, and says it again when there is room.
@@ -83,15 +93,10 @@ impl Server {
     async fn take_in(self: &Arc<Self>, session: &AgentSession, body: ToServerBody) -> Result<Kept, Error> {
         let kind;
         let result = match body {
-            ToServerBody::Heartbeat { boot_id } => {
-                kind = "heartbeat";
-                self.pings.note(&session.scope, self.ping(session, &boot_id, true));
-                Ok(Kept::done())
-            }
             ToServerBody::Facts(facts) => {
                 kind = "facts";
                 let facts = node_facts(&facts, &facts.agent_version, session.peer);
-                self.note_facts(&session.scope, &session.node_id, facts).await.map(|()| Kept::done())
+                self.note_facts(session, facts).await.map(|()| Kept::done())
             }
             ToServerBody::JobAccepted { job_id } => {
                 kind = "job_accepted";
@@ -145,6 +150,8 @@ impl Server {
                 kind = "keys";
                 self.keep_word_of_keys(session, body).await
             }
+            // Dealt with before.
+            ToServerBody::Heartbeat { .. } => return Ok(Kept::done()),
         };
         self.metrics.agent_message(kind);
         result

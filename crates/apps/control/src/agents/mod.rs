@@ -3,6 +3,7 @@
 mod bounds;
 mod departure;
 mod handshake;
+mod holding;
 mod inbox;
 pub(crate) mod orders;
 pub(crate) mod output;

@@ -98,13 +98,11 @@ impl Server {
     /// it was not said over this connection a moment ago. After its time nothing is begun, so no order to run is sent: a
     /// node that has it already would only have to refuse it.
     pub(crate) async fn deliver(self: &Arc<Self>, scope: &Scope, invocation: &Invocation, common: &mut Common) -> bool {
-        let run = invocation.is_to_be_sent() && self.now() < invocation.delivery_until;
-        let cancel = invocation.is_cancel_to_be_sent();
-        let what = format!("{} {}", if run { "run" } else { "cancel" }, invocation.job_id);
-        if !(run || cancel) || !self.sessions.is_due(&invocation.node_id, &what, self.now()) {
+        if !self.is_order_due(invocation) {
             return false;
         }
-        let order = match run {
+        let what = what_is_said(invocation);
+        let order = match invocation.is_to_be_sent() {
             true => self.run_order(scope, invocation, common).await,
             false => self.cancel_order(scope, invocation, common).await,
         };
@@ -113,7 +111,7 @@ impl Server {
                 let order = FromServer::Order(order);
                 let sent = self.sessions.send(&invocation.node_id, order, what.clone(), self.now());
                 if sent {
-                    self.metrics.order_sent(if run { "run" } else { "cancel" });
+                    self.metrics.order_sent(if invocation.is_to_be_sent() { "run" } else { "cancel" });
                     let request_id = self.request_of(scope, &invocation.command_id).await;
                     let (node, command) = (&invocation.node_id, &invocation.command_id);
                     tracing::info!(request_id = &*request_id, %node, %command, order = what, "order sent");
@@ -131,6 +129,13 @@ impl Server {
                 false
             }
         }
+    }
+
+    /// Whether an order of this invocation is to be given now over a connection that is here.
+    pub(crate) fn is_order_due(&self, invocation: &Invocation) -> bool {
+        let run = invocation.is_to_be_sent() && self.now() < invocation.delivery_until;
+        (run || invocation.is_cancel_to_be_sent())
+            && self.sessions.is_due(&invocation.node_id, &what_is_said(invocation), self.now())
     }
 
     /// Ends an invocation for which no order can be made: it would not get better by waiting.
@@ -206,6 +211,11 @@ impl Server {
         let signature = agent_wire::Bytes64(key.sign(&order_text(&payload)));
         Ok(SignedOrder { payload, signature })
     }
+}
+
+/// Names an invocation's order.
+fn what_is_said(invocation: &Invocation) -> String {
+    format!("{} {}", if invocation.is_to_be_sent() { "run" } else { "cancel" }, invocation.job_id)
 }
 
 /// Why there is no order.

@@ -86,9 +86,14 @@ impl Server {
             let found = Versioned { revision: node.revision, row };
             let noted = nodes::record_inventory(&found, &report.to_digest, report.at);
             let mut changes: Changes<Write> = noted.map(Write::from);
+            changes.writes.push(self.hold_of(session));
             changes.writes.push(Write::from(InventoryWrite::Apply(Box::new(applied(session, report.clone())))));
             match self.store.apply(&session.scope, changes).await {
                 Ok(_) | Err(ApplyError::Duplicate { .. }) => return Ok(Kept::done()),
+                Err(ApplyError::Superseded { .. }) => {
+                    self.sessions.gone(&session.node_id, session.epoch);
+                    return Ok(Kept::overtaken());
+                }
                 Err(ApplyError::InventoryMismatch { .. }) => return Ok(Kept::answered(FromServer::InventoryWanted)),
                 // Someone changed the node meanwhile; the agent would wait for minutes before it says this again.
                 Err(ApplyError::Conflict { .. }) => {}

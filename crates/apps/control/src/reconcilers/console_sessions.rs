@@ -17,6 +17,9 @@ pub(super) const RECONCILER: Reconciler = Reconciler {
 };
 
 async fn activate(server: &Arc<Server>) -> Result<Status, Error> {
+    if !server.is_responsible("console_sessions") {
+        return Ok(Status::default());
+    }
     let mut changes: Changes<Write> = Changes::new();
     let now = server.now();
     let before = now.plus_seconds(-access::FORGET_SECONDS);

@@ -14,6 +14,9 @@ pub(super) const RECONCILER: Reconciler = Reconciler {
 };
 
 async fn activate(server: &Arc<Server>) -> Result<Status, Error> {
+    if !server.is_responsible("departures") {
+        return Ok(Status::default());
+    }
     let scopes = server.store.scope_list().await?;
     for scope in &scopes {
         server.end_commands_of_departed(scope).await?;

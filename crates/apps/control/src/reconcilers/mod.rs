@@ -7,11 +7,13 @@
 mod access_key_uses;
 mod audit_seals;
 mod client_tokens;
+mod connections;
 mod console_sessions;
 mod departures;
 mod dispatch;
-mod heartbeats;
+pub(crate) mod heartbeats;
 mod live_output;
+mod replicas;
 mod retention;
 mod server_keys;
 mod turns;
@@ -25,9 +27,14 @@ pub use turns::{Turn, TurnEnd, Turns};
 
 use crate::{Error, Server};
 
+/// The shortest time between two turns of one that is woken.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// All of them, in the order in which a single turn of all goes through them.
 pub static RECONCILERS: &[Reconciler] = &[
     heartbeats::RECONCILER,
+    replicas::RECONCILER,
+    connections::RECONCILER,
     departures::RECONCILER,
     client_tokens::RECONCILER,
     dispatch::RECONCILER,
@@ -88,8 +95,12 @@ pub async fn run(server: Arc<Server>, stopped: impl Future<Output = ()>) {
     for reconciler in RECONCILERS {
         tasks.spawn(take_turns(Arc::clone(&server), reconciler, told.clone()));
     }
+    let mut beside = JoinSet::new();
+    beside.spawn(connections::hear_signals(Arc::clone(&server)));
+    beside.spawn(Arc::clone(&server).let_go_when_cut_off());
     stopped.await;
     let _ = stop.send(true);
+    beside.shutdown().await;
     while tasks.join_next().await.is_some() {}
     // The last heartbeats are kept too.
     if let Err(error) = heartbeats::activate(&server).await {
@@ -114,7 +125,11 @@ async fn take_turns(server: Arc<Server>, reconciler: &'static Reconciler, mut to
         }
         tokio::select! {
             _ = told.wait_for(|told| *told) => return,
-            () = server.woken.notified(), if reconciler.woken => {}
+            () = async {
+                // What comes at once is looked at together.
+                tokio::time::sleep(PAUSE).await;
+                server.woken.notified().await;
+            }, if reconciler.woken => {}
             () = tokio::time::sleep(reconciler.every) => {}
         }
     }

@@ -80,7 +80,17 @@ impl Call {
     }
 
     pub(crate) async fn prove(&self, fleet: &SimulatedFleet, signature: Bytes64) -> Result<AgentSession, Refusal> {
-        self.welcome(fleet, signature).await.map(|(session, _)| session)
+        self.prove_as(fleet, signature, HostFacts::default()).await
+    }
+
+    async fn prove_as(
+        &self,
+        fleet: &SimulatedFleet,
+        signature: Bytes64,
+        facts: HostFacts,
+    ) -> Result<AgentSession, Refusal> {
+        let proved = fleet.server().agent_prove(&self.greeting, signature, facts, peer()).await;
+        proved.map(|(session, _)| session)
     }
 
     pub(crate) async fn welcome(
@@ -250,11 +260,13 @@ async fn of_two_connections_with_one_number_the_first_counts(fleet: &mut Simulat
 
     let next = greet(fleet, purpose()).await;
     assert!(next.epoch > one.epoch);
-    let second = next.prove(fleet, next.signature(&node, &key)).await.unwrap();
+    let mut second = next.prove(fleet, next.signature(&node, &key)).await.unwrap();
     assert!(first.outgoing().await.is_none(), "the older connection is told to end");
     let message = || ToServer { id: 5, body: ToServerBody::Heartbeat { boot_id: "b".to_owned() } };
     assert_eq!(fleet.server().agent_message(&first, message()).await, [], "what it says is not taken any more");
-    assert_eq!(fleet.server().agent_message(&second, message()).await.len(), 1);
+    assert_eq!(fleet.server().agent_message(&second, message()).await, [], "it is not durable yet");
+    control::reconcilers::activate_all(fleet.server()).await.unwrap();
+    assert_eq!(second.outgoing().await, Some(agent_wire::FromServer::Acknowledged { id: 5 }));
     fleet.server().agent_left(&first).await;
     assert!(fleet.server().is_connected(&node), "the end of the older one does not end the newer");
 
@@ -263,6 +275,71 @@ async fn of_two_connections_with_one_number_the_first_counts(fleet: &mut Simulat
     fleet.restart_server().await.unwrap();
     let after = greet(fleet, purpose()).await;
     assert!(after.epoch > next.epoch, "numbers go on after a restart: {} {}", after.epoch, next.epoch);
+}
+
+on_both! {
+    two_hosts_with_one_key_are_both_held_until_somebody_has_looked: 1;
+    whoever_is_sent_away_is_so_on_every_server: 1;
+}
+
+async fn two_hosts_with_one_key_are_both_held_until_somebody_has_looked(fleet: &mut SimulatedFleet) {
+    let (node, key) = Door::open(fleet, role()).await.knock(fleet).await.unwrap();
+    let connect = async |fleet: &SimulatedFleet, instance: &str| {
+        let facts = HostFacts { agent_instance: instance.to_owned(), ..HostFacts::default() };
+        let called = greet(fleet, Purpose::Connect { node_id: node.clone() }).await;
+        called.prove_as(fleet, called.signature(&node, &key), facts).await
+    };
+    for instance in ["first", "second", "second", "first"] {
+        connect(fleet, instance).await.unwrap();
+    }
+    let standing = connect(fleet, "first").await.unwrap();
+    let refused = connect(fleet, "second").await.err().unwrap();
+    assert_eq!(refused.code, RefusalCode::Held);
+    assert!(refused.message.contains("careen admin node release"), "{}", refused.message);
+    assert!(!fleet.server().is_connected(&node));
+    let heartbeat = ToServer { id: 1, body: ToServerBody::Heartbeat { boot_id: String::new() } };
+    assert_eq!(fleet.server().agent_message(&standing, heartbeat).await, [], "nor does the other's connection count");
+    for instance in ["first", "second", "third"] {
+        assert_eq!(connect(fleet, instance).await.err().unwrap().code, RefusalCode::Held);
+    }
+
+    let server = fleet.server();
+    assert!(server.release_node("mi-no").await.is_err());
+    assert!(server.release_node("mi-0000000000000dead").await.is_err());
+    server.release_node(node.as_str()).await.unwrap();
+    assert!(server.release_node(node.as_str()).await.is_err(), "it is not held any more");
+    connect(fleet, "first").await.unwrap();
+    connect(fleet, "first").await.unwrap();
+    let audit = fleet.server().store.audit_list(&home(), &store::AuditQuery::all(100)).await.unwrap();
+    let actions: Vec<&str> = audit.iter().rev().map(|entry| entry.record.action.as_str()).collect();
+    let held: Vec<&&str> =
+        actions.iter().filter(|action| action.contains("Node") && !action.contains("Register")).collect();
+    assert_eq!(held, [&"careen:HoldNode", &"careen:ReleaseNode"]);
+}
+
+async fn whoever_is_sent_away_is_so_on_every_server(fleet: &mut SimulatedFleet) {
+    let (node, key) = Door::open(fleet, role()).await.knock(fleet).await.unwrap();
+    let called = greet(fleet, Purpose::Connect { node_id: node.clone() }).await;
+    let session = called.prove(fleet, called.signature(&node, &key)).await.unwrap();
+    let late = greet(fleet, Purpose::Connect { node_id: node.clone() }).await;
+    // As another server does it, which has no such connection.
+    let found = fleet.server().store.node_get(&home(), &node).await.unwrap();
+    let row = changes::Versioned::new(found.revision, found.row.unwrap());
+    let away = ::nodes::deregister_node(&row, fleet.server().now()).unwrap();
+    fleet.server().store.apply(&home(), away.map(store::Write::from)).await.unwrap();
+    assert!(late.prove(fleet, late.signature(&node, &key)).await.is_err());
+    let report = agent_wire::InventoryReport {
+        at: fleet.server().now(),
+        command_id: None,
+        distribution: packages::Distribution::default(),
+        from_digest: None,
+        to_digest: "0".repeat(64),
+        present: Vec::new(),
+        absent: Vec::new(),
+    };
+    let report = ToServer { id: 1, body: ToServerBody::Inventory(Box::new(report)) };
+    assert_eq!(fleet.server().agent_message(&session, report).await, [], "it is not taken, nor acknowledged");
+    assert!(!fleet.server().is_connected(&node), "and the connection ends");
 }
 
 on_both! {
