@@ -162,7 +162,10 @@ impl Work {
             Ok(order) => order,
             Err(refusal) => {
                 self.trouble(format_args!("an order was refused: {}", refusal.reason));
-                self.tell(ToServerBody::OrderRefused { reason: refusal.reason, job_id: refusal.job_id });
+                // A late copy of what is written down already (the server's clock was set back, say): its refusal must not
+                // end the job, which has a result or will have one.
+                let job_id = refusal.job_id.filter(|job_id| self.journal.find(job_id).is_none());
+                self.tell(ToServerBody::OrderRefused { reason: refusal.reason, job_id });
                 return;
             }
         };

@@ -269,6 +269,8 @@ impl SimulatedAgent {
         let order = match self.judge(signed, now) {
             Ok(order) => order,
             Err((reason, job_id)) => {
+                // A late copy of what is written down must not end the job.
+                let job_id = job_id.filter(|job_id| !self.journal.contains_key(job_id));
                 self.tell(ToServerBody::OrderRefused { reason, job_id });
                 return Obeyed::Other;
             }
