@@ -77,8 +77,6 @@ pub struct Figures {
     pub write_seconds: Histogram,
     /// Members of each transaction that SQLite's writer began.
     pub batch_members: Histogram,
-    /// Whether the last write was refused because nothing can be written.
-    pub read_only: bool,
 }
 
 impl Default for Figures {
@@ -87,7 +85,6 @@ impl Default for Figures {
             writes: OUTCOMES.map(|outcome| (outcome, 0)),
             write_seconds: Histogram::new(SECONDS),
             batch_members: Histogram::new(MEMBERS),
-            read_only: false,
         }
     }
 }
@@ -116,13 +113,8 @@ impl Counters {
             if let Some((_, count)) = figures.writes.get_mut(outcome) {
                 *count += 1;
             }
-            match result {
-                Ok(_) => {
-                    figures.write_seconds.observe(took.as_secs_f64());
-                    figures.read_only = false;
-                }
-                Err(ApplyError::ReadOnly(_)) => figures.read_only = true,
-                Err(_) => {}
+            if result.is_ok() {
+                figures.write_seconds.observe(took.as_secs_f64());
             }
         });
     }
@@ -167,15 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_seen_until_something_could_be_written() {
+    fn every_end_of_a_write_is_counted_and_the_time_of_those_that_were_applied() {
         let counters = Counters::default();
         counters.wrote::<()>(&Err(ApplyError::ReadOnly("full".to_owned())), Duration::ZERO);
-        assert!(counters.figures().read_only);
-        counters.wrote::<()>(&Err(ApplyError::Unavailable("busy".to_owned())), Duration::ZERO);
-        assert!(counters.figures().read_only, "it says nothing of the disk");
         counters.wrote(&Ok(()), Duration::from_millis(3));
         let figures = counters.figures();
-        assert!(!figures.read_only);
         assert_eq!(figures.writes[0], ("applied", 1));
         assert_eq!((figures.writes[4].1, figures.write_seconds.count()), (1, 1));
     }

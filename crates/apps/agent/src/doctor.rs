@@ -6,7 +6,7 @@ use crate::handshake::{self, Ground};
 use crate::policy::{self, InForce};
 use crate::reach::Reach;
 use crate::{AgentError, Connectedness, Identity, ServerAddress, read_status};
-use agent_wire::Purpose;
+use agent_wire::{Purpose, RefusalCode};
 use diagnosis::{Judgement, Registration, Step};
 use host::machine;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -111,6 +111,9 @@ fn asked(identity: &Identity, address: &ServerAddress, reach: &Reach) -> Result<
                 Ok(())
             }
             Err(AgentError::Impostor { reason, .. }) => Err((Step::Identify, reason)),
+            Err(AgentError::Refused { code: RefusalCode::Identity, .. }) => {
+                Err((Step::Identify, "it has none of the identity keys that this node believes".to_owned()))
+            }
             Err(error) => Err(converse(&error)),
         }
     })

@@ -99,7 +99,7 @@ async fn database(server: &Arc<Server>) -> Finding {
 }
 
 fn writable(server: &Arc<Server>) -> Finding {
-    match server.store.figures().read_only {
+    match server.store.read_only().is_some() {
         false => Finding::Good("changes are kept".to_owned()),
         true => Finding::Bad(
             "the database's disk is full or read-only: questions are answered, nothing is changed; make room there, and it \

@@ -65,7 +65,7 @@ pub struct HostFacts {
     /// Whether the agent runs as root: if not, it can scan but not install.
     pub privileged: bool,
     /// What the node's own policy restricts, in one line; empty: nothing.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub policy: String,
     /// Random, made anew whenever the agent starts: tells two hosts with one key apart. Empty from agents that do not say it.
     #[serde(default, skip_serializing_if = "String::is_empty")]

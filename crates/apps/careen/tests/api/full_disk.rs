@@ -70,7 +70,7 @@ fn a_full_disk_changes_nothing_and_the_server_goes_on_by_itself() {
     assert!(server.get("/healthz").unwrap().contains("200 OK"));
     wait_until("/readyz to say it", BOUND, || {
         let answer = server.get("/readyz").unwrap();
-        answer.contains("503") && answer.contains("the disk is full")
+        answer.contains("503") && answer.contains("disk is full")
     })
     .unwrap();
 
@@ -95,7 +95,7 @@ fn a_full_disk_changes_nothing_and_the_server_goes_on_by_itself() {
     made.extend(after);
     assert_eq!(listed(&clients), made);
     wait_until("/readyz to say that all is well", BOUND, || server.get("/readyz").unwrap().contains("200 OK")).unwrap();
-    assert!(server.log().contains("can be written again"));
+    wait_until("the log to say it", BOUND, || server.log().contains("can be written again")).unwrap();
     let check = ["admin", "check", "--data", &inside];
     run_bounded(&mut place.careen(&check), BOUND).unwrap().expect_success("check").unwrap();
     drop(clients);

@@ -18,7 +18,7 @@ use testkit::{TestDatabase, run_bounded, wait_for, wait_until};
 use crate::clients::{Clients, text};
 use crate::server::{Place, Server, free_address};
 
-/// Agents call again within a minute, and may meet one that is not there first.
+/// Agents may meet a server first that is not there, and one that stands still keeps them waiting.
 const BOUND: Duration = Duration::from_secs(240);
 
 /// Where a PostgreSQL server listens.
@@ -122,7 +122,7 @@ fn agent(place: &Place, name: &str, servers: &[SocketAddr], activation: &(String
     register.extend(servers.iter().flat_map(|server| ["--server", server.as_str()]));
     run_bounded(&mut place.careen(&register), BOUND).unwrap().expect_success("register").unwrap();
     let log = fs::File::create(place.path().join(format!("{name}.log"))).unwrap();
-    let mut run = place.careen(&["agent", "run", "--data", &data]);
+    let mut run = place.careen(&["agent", "run", "--data", &data, "--reconnect-seconds-max", "3"]);
     Agent(run.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
 }
 

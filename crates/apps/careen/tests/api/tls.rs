@@ -141,7 +141,7 @@ fn the_servers_own_ca_is_what_the_aws_cli_trusts_and_agents_need_none() {
     assert!(server.get("/healthz").unwrap().contains("use https:// instead of http://"));
     let data = place.data().display().to_string();
     let printed = run_bounded(&mut place.careen(&["admin", "ca", "--data", &data]), BOUND).unwrap();
-    assert_eq!(printed.stdout_text(), fs::read_to_string(&bundle).unwrap());
+    assert_eq!(printed.stdout_text().trim_end(), fs::read_to_string(&bundle).unwrap().trim_end());
 
     let mut agent = Agent { place: &place, running: None };
     let url = format!("https://{}", server.address());

@@ -243,7 +243,7 @@ impl Server {
         let name = "careen_store_batch_members";
         text.family(name, Kind::Histogram, "Changes in each transaction of the embedded database.");
         text.histogram(name, &[], &figures.batch_members);
-        let read_only = f64::from(u8::from(figures.read_only));
+        let read_only = f64::from(u8::from(self.store.read_only().is_some()));
         text.gauge("careen_store_read_only", "1 while nothing can be written, as when the disk is full.", read_only);
         text.gauge(
             "careen_store_queued",
