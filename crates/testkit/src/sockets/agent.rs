@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use agent_wire::{FromServer, Job, JobReport, Order, OrderBody, StepReport, StepStatus, ToServer, ToServerBody};
+use agent_wire::{
+    FromServer, HEARTBEAT_ID_MIN, Job, JobReport, Order, OrderBody, StepReport, StepStatus, ToServer, ToServerBody,
+};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
@@ -85,6 +87,7 @@ async fn serve(
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let boot_id = format!("boot-{:05}", node.place);
     let (mut next, mut results) = (1, Vec::new());
+    let (mut beats_sent, mut beats_acknowledged) = (0, 0);
     loop {
         tokio::select! {
             heard = conversation.hear::<FromServer>() => match heard? {
@@ -101,6 +104,13 @@ async fn serve(
                         }
                     }
                 }
+                // It speaks for those before it.
+                FromServer::Acknowledged { id } if id >= HEARTBEAT_ID_MIN => {
+                    let acknowledged = (id - HEARTBEAT_ID_MIN).clamp(beats_acknowledged, beats_sent);
+                    counts.heartbeats.fetch_add(acknowledged - beats_acknowledged, Ordering::Relaxed);
+                    counts.acknowledgements.fetch_add(1, Ordering::Relaxed);
+                    beats_acknowledged = acknowledged;
+                }
                 FromServer::Acknowledged { id } => {
                     if let Some(at) = results.iter().position(|result| *result == id) {
                         results.swap_remove(at);
@@ -110,8 +120,9 @@ async fn serve(
                 _ => {}
             },
             _ = beats.tick() => {
+                beats_sent += 1;
                 let body = ToServerBody::Heartbeat { boot_id: boot_id.clone() };
-                conversation.send(&ToServer { id: 0, body }).await?;
+                conversation.send(&ToServer { id: HEARTBEAT_ID_MIN + beats_sent, body }).await?;
             }
         }
     }

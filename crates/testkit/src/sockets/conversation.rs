@@ -143,7 +143,6 @@ pub(super) async fn register(
     };
     let text = registered_text(&nonce, &server_nonce, &node_key, &node_id, &job_key, incarnation, &region);
     let text = terms.bind(text);
-    let text = terms.bind(text);
     ensure!(identity::verify_ed25519(&server_key.0, &text, &signature.0), "the answer is not signed by the server");
     Ok(Registration { place, node_id, node_key: key, server_key })
 }
@@ -163,7 +162,6 @@ pub(super) async fn connect(server: Endpoint, node: &Registration) -> anyhow::Re
     };
     let digest = inventory_digest.as_deref();
     let text = welcome_text(&nonce, &server_nonce, &node.node_id, epoch, heartbeat_seconds, now, digest);
-    let text = terms.bind(text);
     let text = terms.bind(text);
     ensure!(identity::verify_ed25519(&server_key.0, &text, &signature.0), "the welcome is not signed by the server");
     Ok((conversation, heartbeat_seconds))

@@ -25,8 +25,9 @@ use tokio::task::JoinSet;
 pub use requests::{Answer, Connection as RequestConnection, Credentials};
 pub use stream::Endpoint;
 
-/// So many agents are in the middle of a registration at once.
-const REGISTERING_MAX: usize = 64;
+/// So many agents are in the middle of a registration at once. Each counts up the same activation: of more, some are told to try
+/// again.
+const REGISTERING_MAX: usize = 1;
 
 /// A node of the fleet.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ pub struct Counts {
     pub(super) last_order: AtomicI64,
     /// Heartbeats that were acknowledged.
     pub(super) heartbeats: AtomicU64,
+    /// Acknowledgements of heartbeats; each may speak for several.
+    pub(super) acknowledgements: AtomicU64,
     /// Calls that failed.
     pub(super) failed_calls: AtomicU64,
 }
@@ -101,6 +104,12 @@ impl Counts {
     #[must_use]
     pub fn heartbeats(&self) -> u64 {
         self.heartbeats.load(Ordering::Relaxed)
+    }
+
+    /// Acknowledgements of heartbeats that came.
+    #[must_use]
+    pub fn acknowledgements(&self) -> u64 {
+        self.acknowledgements.load(Ordering::Relaxed)
     }
 
     /// Calls that came to nothing.
@@ -175,6 +184,7 @@ impl SocketFleet {
             finished: watch::Sender::new(0),
             last_order: AtomicI64::new(0),
             heartbeats: AtomicU64::new(0),
+            acknowledgements: AtomicU64::new(0),
             failed_calls: AtomicU64::new(0),
         };
         let (registrations, agents) = (Vec::new(), JoinSet::new());

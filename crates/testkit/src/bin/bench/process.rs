@@ -30,6 +30,7 @@ impl Drop for Server<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_file(self.data.path().with_extension("log"));
     }
 }
 
@@ -47,11 +48,11 @@ fn spawn(options: &Options, data: &Path, address: SocketAddr, tls: bool) -> anyh
     command.spawn().context("starting the server")
 }
 
-async fn until_up(address: SocketAddr) -> anyhow::Result<()> {
+async fn until_up(data: &Path, address: SocketAddr) -> anyhow::Result<()> {
     let until = Instant::now() + START_BOUND;
     while Instant::now() < until {
-        // It listens when it is ready, not before.
-        if TcpStream::connect(address).await.is_ok() {
+        // It listens early, and answers when it is ready; the first time it makes the credentials before that.
+        if Credentials::of_server(data).is_ok() && TcpStream::connect(address).await.is_ok() {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -66,7 +67,7 @@ impl<'a> Server<'a> {
         let data = tempfile::Builder::new().prefix("careen-bench-").tempdir()?;
         let child = spawn(options, data.path(), address, tls)?;
         let server = Self { options, data, address, tls, child };
-        until_up(server.address).await?;
+        until_up(server.data.path(), server.address).await?;
         Ok(server)
     }
 
@@ -76,7 +77,7 @@ impl<'a> Server<'a> {
         self.child.wait()?;
         let begun = Instant::now();
         self.child = spawn(self.options, self.data.path(), self.address, self.tls)?;
-        until_up(self.address).await?;
+        until_up(self.data.path(), self.address).await?;
         Ok(begun)
     }
 
