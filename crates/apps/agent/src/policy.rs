@@ -45,13 +45,25 @@ fn in_force_of(paths: &[PathBuf]) -> InForce {
 pub(crate) fn read(path: &Path) -> Result<Option<NodePolicy>, String> {
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return match std::fs::symlink_metadata(path) {
+                Ok(_) => Err("it is a link to a file that is not there".to_owned()),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(e.to_string()),
+            };
+        }
         Err(e) => return Err(e.to_string()),
     };
     let own = rustix::process::geteuid().as_raw();
     // The file that was opened, whatever its name means by now; and the folder, for whoever may write there replaces it.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for (what, found) in [("it", file.metadata()), ("its folder", std::fs::metadata(folder))] {
+    let real = std::fs::canonicalize(path).map_err(|e| e.to_string())?;
+    let real_folder = real.parent().unwrap_or(Path::new("/"));
+    for (what, found) in [
+        ("it", file.metadata()),
+        ("its folder", std::fs::metadata(folder)),
+        ("the folder it lies in", std::fs::metadata(real_folder)),
+    ] {
         let found = found.map_err(|e| e.to_string())?;
         if found.uid() != own && found.uid() != 0 {
             return Err(format!("{what} belongs to another user; it must be root's: chown root"));

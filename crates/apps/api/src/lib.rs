@@ -10,6 +10,7 @@ mod certificate;
 mod health;
 mod listener;
 mod process;
+mod watched;
 
 use std::{io, net::SocketAddr, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! Connections in: over TCP as they are, or through TLS. Whoever shakes hands slowly, or not at all, holds up nobody.
+//! Connections in: over TCP as they are, or through TLS. Whoever shakes hands slowly, or not at all, holds up nobody, and a
+//! connection over which nothing comes is closed.
 
 use std::{
     collections::HashMap,
@@ -24,12 +25,14 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use crate::watched::Watched;
+
 /// How long a TLS handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// How many callers may be shaking hands at once; more wait in the kernel's queue.
+/// How many callers may be shaking hands at once; more are turned away, for waiting would let the slow ones shut the port.
 const HANDSHAKES_MAX: usize = 2048;
-/// How many of them from one address; more are turned away, so that one address cannot hold up the others.
-const HANDSHAKES_FROM_ONE_MAX: usize = 1024;
+/// How many of them from one network; more are turned away, so that one network cannot hold up the others.
+const HANDSHAKES_FROM_ONE_MAX: usize = 512;
 /// How much is read of a request that speaks no TLS, in bytes.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
 /// How many connections may wait for being served.
@@ -78,17 +81,17 @@ impl Door {
 }
 
 impl Listener for Door {
-    type Io = Connection;
+    type Io = Watched<Connection>;
     type Addr = Peer;
 
-    async fn accept(&mut self) -> (Connection, Peer) {
+    async fn accept(&mut self) -> (Self::Io, Peer) {
         match self {
             Self::Plain(listener) => {
                 let (stream, address) = Listener::accept(listener).await;
-                (Connection::Plain(stream), Peer { address, channel: None })
+                (Watched::new(Connection::Plain(stream)), Peer { address, channel: None })
             }
             Self::Tls { ready, .. } => match ready.recv().await {
-                Some(connected) => connected,
+                Some((connection, peer)) => (Watched::new(connection), peer),
                 // The task that lets callers in ends after this side alone.
                 None => std::future::pending().await,
             },
@@ -109,11 +112,11 @@ async fn let_in(mut listener: TcpListener, acceptor: TlsAcceptor, ready: mpsc::S
     let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let callers = Callers::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (stream, address) = tokio::select! {
             accepted = Listener::accept(&mut listener) => accepted,
             () = ready.closed() => return,
         };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let Some(turn) = callers.turn(address.ip(), place) else { continue };
         let (acceptor, ready) = (acceptor.clone(), ready.clone());
         tokio::spawn(async move {
@@ -161,37 +164,38 @@ fn channel(stream: &TlsStream<TcpStream>) -> io::Result<Option<Bytes32>> {
     Ok(Some(Bytes32(name.map_err(io::Error::other)?)))
 }
 
-/// How many are shaking hands from each address.
+/// How many are shaking hands from each network.
 #[derive(Default, Clone)]
-struct Callers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+struct Callers(Arc<Mutex<HashMap<String, usize>>>);
 
 /// A caller's place; given back when it is dropped.
 struct Turn {
     callers: Callers,
-    address: IpAddr,
+    network: String,
     #[allow(dead_code, reason = "held, not read: dropping it gives the place back")]
     place: OwnedSemaphorePermit,
 }
 
 impl Callers {
     fn turn(&self, address: IpAddr, place: OwnedSemaphorePermit) -> Option<Turn> {
+        let network = control::network(&address.to_string());
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
+        let count = counts.entry(network.clone()).or_default();
         if *count >= HANDSHAKES_FROM_ONE_MAX {
             return None;
         }
         *count += 1;
-        Some(Turn { callers: self.clone(), address, place })
+        Some(Turn { callers: self.clone(), network, place })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut counts = self.callers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
+        if let Some(count) = counts.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.address);
+                counts.remove(&self.network);
             }
         }
     }

@@ -86,8 +86,15 @@ impl Target {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
+        // What an interrupted backup left is removed, never written through: it may be anybody's.
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("{} cannot be replaced", partial.display()));
+            }
+            _ => {}
+        }
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial);
+        let file = options.write(true).create_new(true).mode(0o600).open(&partial);
         let file = file.with_context(|| format!("{} cannot be written", partial.display()))?;
         Ok(Self::File { partial, file, target: path.to_owned() })
     }

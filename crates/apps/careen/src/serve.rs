@@ -84,6 +84,7 @@ impl Signals {
 impl Running {
     /// Opens the database, makes or opens the keys, listens, and starts the reconcilers.
     pub(crate) async fn start(configuration: Configuration) -> Result<Self> {
+        raise_open_files();
         make_private_folder(&configuration.data)?;
         // Listen first: a port that is taken is the most likely mistake, and then nothing else should have happened.
         let listeners = listen(&configuration).await?;
@@ -177,6 +178,15 @@ fn names(configuration: &Configuration, certificate: Option<api::ShownCertificat
 async fn when(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is as good as a stop.
     let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Each agent is an open file, and where nobody has said otherwise a process may have 1024.
+fn raise_open_files() {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: files.maximum, ..files };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
+        tracing::warn!("the number of open files cannot be raised: {error}");
+    }
 }
 
 /// Makes the data folder, or refuses one that others may write to.

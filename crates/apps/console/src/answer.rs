@@ -40,6 +40,7 @@ pub(crate) fn trouble(context: &Context, person: Option<&Person>, error: &Error)
         | "ResourceNotFoundException"
         | "NoSuchEntity" => (StatusCode::NOT_FOUND, "Not found"),
         "AccessDeniedException" => (StatusCode::FORBIDDEN, "Not allowed"),
+        "ThrottlingException" => (StatusCode::TOO_MANY_REQUESTS, "Too much at once"),
         "InternalServerError" => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here"),
         _ => (StatusCode::BAD_REQUEST, "That does not work"),
     };

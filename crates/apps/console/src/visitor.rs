@@ -70,6 +70,12 @@ impl FromRequestParts<Arc<Server>> for Visitor {
             is_read_only: server.store.read_only().is_some(),
         };
         let context = sender.context(server, session.scope, session.principal);
+        let asked = if parts.method.is_safe() { "DescribeConsole" } else { "ChangeConsole" };
+        if !server.admit(&context.principal, asked) {
+            let error =
+                Error::new("ThrottlingException", "That was too much at once. Wait a few seconds and try again.");
+            return Err(answer::trouble(&context, Some(&person), &error));
+        }
         let span = tracing::Span::current();
         span.record("principal", context.principal.to_string());
         span.record("account", context.scope.account.as_str());

@@ -45,7 +45,7 @@ pub use error::Error;
 pub use key_rotation::ShownKey;
 pub use keys::{KeyRing, KeySet, Keys};
 pub use metrics::{Metrics, Process};
-pub use people::{OpenSession, Passwords, Session, SignIn, UsableKey, UserView, Visit};
+pub use people::{OpenSession, Passwords, Session, SignIn, UsableKey, UserView, Visit, network};
 pub use restored::{Restored, finish_restore, unopened_secrets};
 pub use secrets::same_secret;
 pub use server::Server;

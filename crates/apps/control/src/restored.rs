@@ -39,7 +39,7 @@ pub async fn finish_restore(store: &Store, home: &Scope, of: &str, now: Timestam
     }
     let before = store.incarnation().await?;
     // Later than any that was given out since the backup was made, also by another restore of the same backup.
-    let incarnation = (before + 1).max(u64::try_from(now.as_seconds()).unwrap_or_default());
+    let incarnation = before.saturating_add(1).max(u64::try_from(now.as_seconds()).unwrap_or_default());
     let last = scopes.len() - 1;
     for (index, scope) in scopes.iter().enumerate() {
         let mut changes: Changes<Write> = Changes::new();

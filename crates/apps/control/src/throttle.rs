@@ -11,7 +11,7 @@ use std::{
 };
 
 use access::{Bucket, Principal, Rate};
-use identifiers::{AccountId, Timestamp, UserName};
+use identifiers::{AccountId, NodeId, Timestamp, UserName};
 
 use crate::{Server, people::network};
 
@@ -29,6 +29,12 @@ const CHANGE_TOKENS: u32 = 5;
 
 /// How many requests of one address may fail to be authenticated: a burst, then so many a second.
 const STRANGERS: Rate = Rate { per_second: 5, burst: 200 };
+
+/// How many records a node may add to the audit log by its word alone: twenty at once, then one a minute.
+const NODE_RECORDS: Rate = Rate { per_second: 1, burst: 20 * NODE_RECORD_TOKENS };
+
+/// What one of these records costs of [`NODE_RECORDS`].
+const NODE_RECORD_TOKENS: u32 = 60;
 
 /// How many callers have a bucket of their own; whoever comes beyond shares one with all such.
 const CALLERS_MAX: usize = 10_000;
@@ -63,6 +69,7 @@ pub struct Throttle {
     tokens_per_second: AtomicU32,
     users: Mutex<Buckets<(AccountId, UserName)>>,
     addresses: Mutex<Buckets<String>>,
+    nodes: Mutex<Buckets<NodeId>>,
 }
 
 impl Default for Throttle {
@@ -71,6 +78,7 @@ impl Default for Throttle {
             tokens_per_second: AtomicU32::new(TOKENS_PER_SECOND_DEFAULT),
             users: Mutex::default(),
             addresses: Mutex::default(),
+            nodes: Mutex::default(),
         }
     }
 }
@@ -89,6 +97,12 @@ impl Throttle {
         let rate = Rate { per_second, burst: per_second.saturating_mul(BURST_SECONDS) };
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         users.of((account.clone(), user.clone()), rate, now).take(rate, tokens, now)
+    }
+
+    /// Whether one more record of this node's word is written down: a node that lies must not fill the audit log.
+    pub(crate) fn node_record(&self, node: &NodeId, now: Timestamp) -> bool {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.of(node.clone(), NODE_RECORDS, now).take(NODE_RECORDS, NODE_RECORD_TOKENS, now)
     }
 
     /// Whether a stranger's failure could still be paid for; `failed` pays.
@@ -153,6 +167,14 @@ mod tests {
         // The buckets of those who are long gone make room.
         throttle.stranger("192.0.2.1", true, now.plus_seconds(60));
         assert_eq!(held(&throttle), 1);
+    }
+
+    #[test]
+    fn a_node_writes_little_into_the_audit_log() {
+        let (throttle, now) = (Throttle::default(), Timestamp::from_seconds(1_000_000));
+        let node = NodeId::parse("mi-0123456789abcdef0").unwrap();
+        assert_eq!((0..1000).filter(|_| throttle.node_record(&node, now)).count(), 20);
+        assert_eq!((0..1000).filter(|_| throttle.node_record(&node, now.plus_seconds(120))).count(), 2);
     }
 
     #[test]

@@ -218,6 +218,10 @@ impl Server {
         reason: &str,
         job_id: Option<&JobId>,
     ) -> Result<(), Error> {
+        if !self.throttle.node_record(&session.node_id, self.now()) {
+            tracing::warn!(node = %session.node_id, "the node refuses too much; this refusal is not recorded");
+            return Ok(());
+        }
         let principal = Principal::Node { scope: session.scope.clone(), node_id: session.node_id.clone() };
         let context = self.context(session.scope.clone(), principal, session.source_address.clone());
         let resource = session.scope.ssm_arn(&format!("managed-instance/{}", session.node_id));

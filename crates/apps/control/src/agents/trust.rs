@@ -153,6 +153,9 @@ impl Server {
         reason: &str,
         times: u32,
     ) -> Result<Kept, Error> {
+        if !self.throttle.node_record(&session.node_id, self.now()) {
+            return Ok(Kept::done());
+        }
         let principal = Principal::Node { scope: session.scope.clone(), node_id: session.node_id.clone() };
         let context = self.context(session.scope.clone(), principal, session.source_address.clone());
         let resource = session.scope.ssm_arn(&format!("managed-instance/{}", session.node_id));

@@ -16,7 +16,8 @@ pub use keys::UsableKey;
 pub use passwords::Passwords;
 pub(crate) use sessions::idle_since;
 pub use sessions::{OpenSession, Session};
-pub(crate) use sign_in::{FailureRecords, network};
+pub(crate) use sign_in::FailureRecords;
+pub use sign_in::network;
 pub use sign_in::{SignIn, Visit};
 pub use users::UserView;
 

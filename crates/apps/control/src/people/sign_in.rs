@@ -71,7 +71,7 @@ impl FailureRecords {
 }
 
 /// The failures that an attempt was counted in.
-struct Attempt {
+pub(super) struct Attempt {
     name: (FailureSubject, Option<Failures>, Failures),
     address: (FailureSubject, Option<Failures>, Failures),
 }
@@ -174,7 +174,7 @@ impl Server {
     }
 
     /// Counts an attempt, as if it had failed; `Err`: from when on the next one is looked at.
-    async fn count_attempt(
+    pub(super) async fn count_attempt(
         &self,
         scope: &Scope,
         user: Option<&UserRow>,
@@ -270,7 +270,7 @@ impl Server {
         Ok(token)
     }
 
-    async fn record_failure(
+    pub(super) async fn record_failure(
         self: &Arc<Self>,
         scope: &Scope,
         user: Option<&UserRow>,
@@ -299,7 +299,7 @@ impl Server {
 
 /// What counts as one source: an address of version 4, and of version 6 the network of 64 bits that a single customer is
 /// given (RFC 6177).
-pub(crate) fn network(address: &str) -> String {
+pub fn network(address: &str) -> String {
     match address.parse::<std::net::IpAddr>().map(|address| address.to_canonical()) {
         Ok(std::net::IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();

@@ -1,7 +1,7 @@
 use access::Role;
 use identifiers::{Timestamp, UserName};
 use identity::{Secret, Verdict};
-use store::{AccessKeyRow, PeopleWrite, UserRow};
+use store::{AccessKeyRow, FailureSubject, PeopleWrite, UserRow};
 
 use super::{Visit, commit_user, no_such_user, people, sessions::begin, shown_user};
 use crate::{Context, Error, Server, call::authorise};
@@ -75,7 +75,7 @@ impl Server {
     /// # Errors
     /// `InvalidInput` where the present one is wrong, else as [`Server::set_password`].
     pub async fn change_password(
-        &self,
+        self: &std::sync::Arc<Self>,
         context: &Context,
         present: &Secret,
         password: &Secret,
@@ -88,8 +88,15 @@ impl Server {
         let found = self.store.user_get(&self.people_scope(account), user).await?;
         let row = found.row.ok_or_else(|| no_such_user(user))?;
         if row.password_sealed.is_some() {
+            let (scope, now) = (self.people_scope(account), self.now());
+            // Whoever holds somebody's session must not guess faster here than at the door.
+            let counted = self.count_attempt(&scope, Some(&row), user.as_str(), &visit.address, now).await?;
+            let Ok(attempt) = counted else {
+                return Err(Error::new("InvalidInput", "There were too many wrong passwords. Try again later."));
+            };
             let turn = self.keys.passwords.turn().await.ok_or_else(Error::busy)?;
             if self.keys.passwords.verify(&turn, Some(&row), present).await? == Verdict::Wrong {
+                self.record_failure(&scope, Some(&row), &attempt, visit, now).await?;
                 return Err(Error::new("InvalidInput", "The present password is another one. Nothing was changed."));
             }
         }
@@ -118,6 +125,10 @@ impl Server {
             changes.audit.push(context.audit(action, arn, &shown_user(&before), &shown_user(&after)));
             changes.writes.push(people(PeopleWrite::UserPut(after.clone())));
             changes.writes.push(people(PeopleWrite::SessionsEnd { user: after.name.clone(), except: None }));
+            if visit.is_some() {
+                let name = FailureSubject::Name(after.name.folded());
+                changes.writes.push(people(PeopleWrite::SignInFailuresForget(name)));
+            }
             match visit {
                 Some(visit) => Ok(Some(begin(changes, &context.scope, &after, visit, context.now)?)),
                 None => Ok(None),
