@@ -2,7 +2,7 @@
 
 mod support;
 
-use agent_wire::{FromServer, OrderBody, SignedOrder, StepStatus, ToServerBody};
+use agent_wire::{FromServer, Job, OrderBody, SignedOrder, StepStatus, ToServerBody};
 use support::*;
 
 #[test]
@@ -58,6 +58,34 @@ fn a_replayed_order_is_answered_and_not_run() {
     until("it is connected again", || server.connections() == 2);
     server.say(&FromServer::Order(signed));
     until("the result is told again", || server.results(&job.job_id).len() == 3);
+    assert_eq!(line_count(&host.path("runs")), 1);
+}
+
+#[test]
+fn a_late_copy_of_an_order_is_refused_without_ending_its_job() {
+    let server = Server::new();
+    let listening = Listening::start(&server, 0);
+    let host = Host::new();
+    let node = host.register(&server, &listening);
+    let _agent = host.start();
+    let job = script(&format!("echo run >> {}", host.path("runs").display()));
+    server.run(&node, &job);
+    server.result(&job.job_id);
+    let late = |job: &Job| {
+        let mut order = server.order(&node, OrderBody::Run(job.clone()));
+        order.expires_at = long_ago();
+        server.say(&FromServer::Order(server.sign_order(&order)));
+    };
+    // The one that was obeyed, then one that never came in time.
+    let never = script("true");
+    late(&job);
+    late(&never);
+    until("both are refused", || server.refusals().len() == 2);
+    let named = server.bodies().into_iter().filter_map(|body| match body {
+        ToServerBody::OrderRefused { job_id, .. } => Some(job_id),
+        _ => None,
+    });
+    assert_eq!(named.collect::<Vec<_>>(), [None, Some(never.job_id)]);
     assert_eq!(line_count(&host.path("runs")), 1);
 }
 

@@ -228,7 +228,10 @@ impl SimulatedFleet {
             let seconds = self.jump_length();
             self.jump_host(agent, seconds)?;
         } else if self.chance.happens(faults.cancel_permille) {
-            if let Some(command) = self.chance.pick(&self.commands).cloned() {
+            // What a restored backup did not have cannot be cancelled.
+            let known = self.commands.iter().filter(|command| !self.world.forgotten.contains(command));
+            let known: Vec<_> = known.cloned().collect();
+            if let Some(command) = self.chance.pick(&known).cloned() {
                 self.try_to_cancel(&command).await?;
             }
         } else {
