@@ -57,7 +57,10 @@ pub(crate) fn judge(signed: &SignedOrder, standing: &Standing<'_>) -> Result<Ord
         return refused(format!("It is of incarnation {theirs} of the server's database; {ours} has been seen."));
     }
     if order.expires_at <= standing.now {
-        return refused(format!("It expired at {}; it is {}.", order.expires_at, standing.now));
+        // No job is named: what is too late by this clock may come again and be in time by another, when a clock was set.
+        // Whether the job is over, its own end of delivery says.
+        let reason = format!("It expired at {}; it is {}.", order.expires_at, standing.now);
+        return Err(OrderRefusal { reason, job_id: None });
     }
     if order.expires_at <= standing.forgotten_until {
         let reason =
@@ -159,7 +162,8 @@ mod tests {
             change(&mut order);
             let refusal = server.judged(&order).unwrap_err();
             assert!(refusal.reason.contains(words), "{refusal:?}");
-            assert_eq!(refusal.job_id, Some(JobId::parse(UUID).unwrap()));
+            let named = (words != "expired at").then(|| JobId::parse(UUID).unwrap());
+            assert_eq!(refusal.job_id, named, "a job that may still be obeyed is not ended");
         }
         let standing = Standing { forgotten_until: Timestamp::from_seconds(1100), ..server.standing() };
         let signed = server.sign(agent_wire::write(&server.order()).unwrap());

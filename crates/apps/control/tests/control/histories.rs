@@ -52,7 +52,7 @@ histories! {
 
 #[test]
 fn promises_hold_on_postgres() {
-    run(promises_hold((61..64).map(|seed| History { database: FleetDatabase::Postgres, ..History::new(seed) })));
+    run(promises_hold((61..67).map(|seed| History { database: FleetDatabase::Postgres, ..History::new(seed) })));
 }
 
 #[test]
