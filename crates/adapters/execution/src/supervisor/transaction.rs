@@ -5,7 +5,9 @@
 //! has started, such as the package's own daemon.
 
 use super::tree::Process;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::Path;
 
 /// The locks of package databases (dpkg(1), apt-get(8), rpm(8)). The lists' lock is none of them: fetching may be ended.
@@ -26,8 +28,11 @@ pub(super) struct Transactions {
 impl Transactions {
     /// Looks for them among `pids`; `table`: all processes.
     pub(super) fn among(pids: &BTreeSet<i32>, table: &[Process]) -> Self {
+        // The kernel is asked about each lock, because its list of all locks is read in pieces, and misses some while others
+        // change; the list knows the locks of other roots.
+        let asked: BTreeSet<i32> = LOCKS.iter().filter_map(|lock| holder(Path::new(lock))).collect();
         let lockers = lockers(&std::fs::read_to_string("/proc/locks").unwrap_or_default());
-        let holds = |pid: &i32| lockers.contains(pid) && has_lock_open(*pid);
+        let holds = |pid: &i32| asked.contains(pid) || lockers.contains(pid) && has_lock_open(*pid);
         let holders: Vec<i32> = pids.iter().copied().filter(holds).collect();
         let mut running: BTreeSet<i32> = holders.iter().copied().collect();
         for holder in holders {
@@ -41,6 +46,13 @@ impl Transactions {
     pub(super) fn all(&self) -> BTreeSet<i32> {
         &self.running | &self.started
     }
+}
+
+/// Who holds a record lock on this file (F_GETLK, fcntl(2)). This process has none on it that closing the file would end.
+fn holder(lock: &Path) -> Option<i32> {
+    let file = File::open(lock).ok()?;
+    let held = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??;
+    held.pid.map(rustix::process::Pid::as_raw_pid)
 }
 
 /// Who holds record locks for writing (proc_locks(5)): `1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`.
