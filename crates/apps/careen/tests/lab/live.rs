@@ -90,33 +90,21 @@ fn a_cancelled_script_leaves_the_package_transaction_it_began_to_finish() {
     let package = SmallPackage::new("slow", "1").script("postinst", wait);
     node.offer(&site, &SmallRepository::main("main").package(package), &[]);
     node.host.shell("apt-get -qq update").unwrap();
-    // The second time in control groups, as on hosts with systemd.
-    for with_groups in [false, true] {
-        if with_groups
-            && node.host.shell("mount -t cgroup2 none /sys/fs/cgroup && mkdir -p /sys/fs/cgroup/careen-jobs").is_err()
-        {
-            eprintln!("NOT TESTED: there is no cgroup v2 hierarchy on this machine that a host may mount");
-            break;
-        }
-        node.host.shell("rm -f /root/slow /root/go /root/group; dpkg --purge slow 2>/dev/null || true").unwrap();
-        let script = "grep ^0:: /proc/self/cgroup > /root/group; (sleep 1000) & echo $! > /root/other; \
-                      apt-get -qq -y install slow; touch /root/went-on";
-        let sent = site.send_script(&node, script);
-        node.wait_file("/root/slow");
-        let grouped = node.host.read_text("/root/group").unwrap().contains("careen-jobs");
-        assert_eq!(grouped, with_groups);
-        site.ssm(&["cancel-command", "--command-id", &sent.id]);
-        let other = "! kill -0 $(cat /root/other) 2>/dev/null";
-        let gone = || node.host.exec(["sh", "-c", other]).unwrap().succeeded();
-        wait_until("what is no transaction to be killed", BOUND, gone).unwrap();
-        assert_eq!(node.dpkg_says("slow"), "1 half-configured");
-        assert_eq!(site.invocation(&sent, &node)["Status"], "Cancelling");
-        node.host.write_file("/root/go", "", 0o644).unwrap();
-        let ended = site.wait_ended(&sent, &node, BOUND);
-        assert_eq!(ended["Status"], "Cancelled", "{}", pretty(&ended));
-        assert!(text(&ended["StandardErrorContent"]).contains("was left to finish first"), "{}", pretty(&ended));
-        assert_eq!(node.dpkg_says("slow"), "1 installed");
-        node.assert_dpkg_is_content();
-        assert!(node.host.read_file("/root/went-on").is_err(), "the script itself was to end");
-    }
+    let script = "(sleep 1000) & echo $! > /root/other; \
+                  apt-get -qq -y install slow; touch /root/went-on";
+    let sent = site.send_script(&node, script);
+    node.wait_file("/root/slow");
+    site.ssm(&["cancel-command", "--command-id", &sent.id]);
+    let other = "! kill -0 $(cat /root/other) 2>/dev/null";
+    let gone = || node.host.exec(["sh", "-c", other]).unwrap().succeeded();
+    wait_until("what is no transaction to be killed", BOUND, gone).unwrap();
+    assert_eq!(node.dpkg_says("slow"), "1 half-configured");
+    assert_eq!(site.invocation(&sent, &node)["Status"], "Cancelling");
+    node.host.write_file("/root/go", "", 0o644).unwrap();
+    let ended = site.wait_ended(&sent, &node, BOUND);
+    assert_eq!(ended["Status"], "Cancelled", "{}", pretty(&ended));
+    assert!(text(&ended["StandardErrorContent"]).contains("was left to finish first"), "{}", pretty(&ended));
+    assert_eq!(node.dpkg_says("slow"), "1 installed");
+    node.assert_dpkg_is_content();
+    assert!(node.host.read_file("/root/went-on").is_err(), "the script itself was to end");
 }
